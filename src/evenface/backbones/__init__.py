@@ -1,0 +1,1 @@
+"""Networks that turn face pictures into embeddings."""

@@ -1,0 +1,1 @@
+"""Where images come from, how they are changed, how they are sampled."""
