@@ -56,7 +56,9 @@ class InputFormat:
         image = image[top : top + crop_h, left : left + crop_w]
         if image.shape[:2] != (self.height, self.width):
             method = cv2.INTER_AREA if self.height < crop_h else cv2.INTER_LINEAR
-            image = np.asarray(cv2.resize(image, (self.width, self.height), interpolation=method), dtype=np.uint8)
+            image = np.asarray(
+                cv2.resize(image, (self.width, self.height), interpolation=method), dtype=np.uint8
+            )
         if self.colour == "gray":
             return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)[:, :, None]
         return image[:, :, ::-1] if self.colour == "bgr" else image

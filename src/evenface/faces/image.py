@@ -15,6 +15,10 @@ class UnreadableImage(UserError):
     def __init__(self, path: Path, why: str):
         super().__init__(f"{path}: {why}")
         self.path = path
+        self.why = why
+
+    def __reduce__(self) -> tuple[type["UnreadableImage"], tuple[Path, str]]:
+        return type(self), (self.path, self.why)  # a loader's worker process sends it to the main one
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

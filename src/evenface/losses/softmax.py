@@ -1,0 +1,45 @@
+"""The two losses without a margin."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evenface.losses.base import CentreHead, CosineHead
+
+
+class Softmax(CentreHead):
+    """Cross-entropy of an ordinary linear classifier: W x + b, nothing normalised.
+
+    Args:
+        num_classes: C, 2 or more.
+        embedding_size: D, 2 or more.
+
+    Raises:
+        UserError: an argument outside its range.
+    """
+
+    def __init__(self, num_classes: int, embedding_size: int):
+        super().__init__(num_classes, embedding_size)
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+
+    def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy."""
+        return F.cross_entropy(
+            F.linear(embeddings, self.centres.to(embeddings), self.bias.to(embeddings)), labels
+        )
+
+
+class NormalizedSoftmax(CosineHead):
+    """NormFace (Wang et al., ACM MM 2017, eq. 5): softmax over scaled cosines, no margin.
+
+    Args:
+        num_classes: C, 2 or more.
+        embedding_size: D, 2 or more.
+        scale: s, greater than 0. 16 to 20 does best for small training sets; 64 trains poorly.
+
+    Raises:
+        UserError: an argument outside its range.
+    """
+
+    def __init__(self, num_classes: int, embedding_size: int, *, scale: float = 20.0):
+        super().__init__(num_classes, embedding_size, scale=scale)
