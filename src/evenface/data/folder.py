@@ -1,0 +1,56 @@
+"""A folder of people: root/<person>/<image>."""
+
+import os
+from pathlib import Path
+
+from evenface.data.faceset import FaceSet
+from evenface.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".tif", ".tiff")
+"""What counts as an image, in capitals too."""
+
+
+def read_folder(root: Path) -> FaceSet:
+    """Every image root/<person>/<image>; hidden files, other files and deeper folders are not looked at.
+
+    Raises:
+        UserError: `root` is no folder, or holds no folder with images.
+    """
+    if not root.is_dir():
+        raise UserError(f"data.root: {root} is not a folder; give the folder that holds one folder a person")
+    people = _folders(root)
+    images = [(person, name) for person in people for name in _images(root / person)]
+    if not images:
+        raise UserError(
+            f"data.root: no images in a person's folder under {root}; expected {root}/<person>/<image>; "
+            + _what_is_there(root, people)
+        )
+    return FaceSet.of([root / person / name for person, name in images], [person for person, _ in images])
+
+
+def _what_is_there(root: Path, people: list[str]) -> str:
+    """What was found in place of people, and the cure."""
+    if direct := len(_images(root)):
+        return f"found {direct} images directly in {root}. Use --data.list FILE for a list of labels"
+    for person in people:
+        for deeper in _folders(root / person):
+            if _images(root / person / deeper):
+                return (
+                    f"found images one folder deeper, in {root / person / deeper}. "
+                    f"Use --data.root {root / person}, or --data.list FILE for a list of labels"
+                )
+    return f"found {len(people)} folders and no image ({' '.join(SUFFIXES)}). Give another folder"
+
+
+def _folders(path: Path) -> list[str]:
+    with os.scandir(path) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def _images(path: Path) -> list[str]:
+    with os.scandir(path) as entries:
+        return sorted(
+            e.name
+            for e in entries
+            if e.name.lower().endswith(SUFFIXES) and not e.name.startswith(".") and e.is_file()
+        )

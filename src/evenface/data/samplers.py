@@ -1,0 +1,147 @@
+"""In which order images are drawn: a pure function of the labels, the seed and the step."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from evenface.data.config import SamplerName
+from evenface.errors import UserError
+
+Indices = NDArray[np.int64]
+Key = tuple[int, int]
+"""(index of an image, number of the draw since training began): all that a sample depends on."""
+
+
+def random_order(labels: Indices, rng: np.random.Generator) -> Indices:
+    """Every image once, (N,)."""
+    return rng.permutation(len(labels))
+
+
+def balanced_order(labels: Indices, rng: np.random.Generator) -> Indices:
+    """N draws in which every person comes up equally often (to within one), (N,).
+
+    A person's images are all drawn before one of them is drawn again.
+    """
+    rounds = np.resize(rng.permutation(labels.max() + 1), len(labels))
+    return _images_of(rng.permutation(rounds), labels, rng)
+
+
+def pk_order(labels: Indices, rng: np.random.Generator, people: int, images: int) -> Indices:
+    """As many batches of `people` x `images` as N images fill; a person's images are adjacent.
+
+    The people of a batch are distinct, and so are a person's images if there are `images` of them. Nobody
+    returns before the others have had their turn, save the few who do not fill a batch.
+    """
+    batches = len(labels) // (people * images)
+    everybody = int(labels.max()) + 1
+    turn = everybody // people * people  # whole batches only, or a batch could hold somebody twice
+    turns = -(-batches * people // turn)
+    sequence = np.concatenate([rng.permutation(everybody)[:turn] for _ in range(turns)])
+    return _images_of(np.repeat(sequence[: batches * people], images), labels, rng)
+
+
+def _images_of(people: Indices, labels: Indices, rng: np.random.Generator) -> Indices:
+    """An image for each entry of `people`: each person goes round their own shuffled images."""
+    shuffled = rng.permutation(len(labels))
+    by_person = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    counts = np.bincount(labels)
+    first = np.cumsum(counts) - counts
+    together = np.argsort(people, kind="stable")
+    occurrence = np.empty_like(people)  # 0, 1, 2, ... for the entries of one person
+    occurrence[together] = np.arange(len(people)) - np.searchsorted(people[together], people[together])
+    return np.asarray(by_person[first[people] + occurrence % counts[people]], dtype=np.int64)
+
+
+class BatchPlan:
+    """Which images every step of the training draws, whatever the number of workers, processes or restarts.
+
+    An epoch has floor(N / batch_size) batches; the images that do not fill one are others each epoch. With
+    several processes each gets its contiguous part of the batch, in the order of the ranks.
+
+    Args:
+        labels: int64 (N,), 0 to C-1 without gaps.
+        batch_size: images a step, over all processes; a multiple of `world_size`, at most N.
+        sampler: see `DataConfig.sampler`.
+        seed: 0 or more.
+        images_per_person: K of the pk sampler; `batch_size` is K times the P people of a batch.
+        world_size: how many processes train together.
+        rank: this one, from 0.
+
+    Raises:
+        UserError: one of these conditions does not hold.
+    """
+
+    def __init__(
+        self,
+        labels: Indices,
+        batch_size: int,
+        sampler: SamplerName = "random",
+        seed: int = 0,
+        images_per_person: int = 4,
+        world_size: int = 1,
+        rank: int = 0,
+    ):
+        if not 1 <= batch_size <= len(labels):
+            raise UserError(
+                f"train.batch_size: {batch_size} is not from 1 to the {len(labels)} images to train on"
+            )
+        if batch_size % world_size:
+            raise UserError(
+                f"train.batch_size: {batch_size} does not divide among {world_size} processes; "
+                f"use a multiple of {world_size}"
+            )
+        people = int(labels.max()) + 1
+        if sampler == "pk" and (batch_size % images_per_person or batch_size > people * images_per_person):
+            raise UserError(
+                f"train.batch_size: {batch_size} is not P people x {images_per_person} images "
+                f"(data.images_per_person) with P from 1 to {people}; use a multiple of {images_per_person} "
+                f"up to {people * images_per_person}"
+            )
+        self.labels = labels
+        self.batch_size = batch_size
+        self.sampler: SamplerName = sampler
+        self.seed = seed
+        self.images_per_person = images_per_person
+        self.world_size = world_size
+        self.rank = rank
+        self.steps_per_epoch = len(labels) // batch_size
+        self._latest: tuple[int, Indices] | None = None
+
+    def order(self, epoch: int) -> Indices:
+        """The images of an epoch, all batches one after another, for all processes; int64."""
+        if self._latest is None or self._latest[0] != epoch:
+            self._latest = epoch, ORDERS[self.sampler](self, np.random.default_rng((2, self.seed, epoch)))
+        return self._latest[1]
+
+    def batch(self, step: int) -> list[Key]:
+        """The keys of this process's part of the batch at a step, counted from 0 over the whole training."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        part = self.batch_size // self.world_size
+        mine = range(self.rank * part, (self.rank + 1) * part)
+        images = self.order(epoch)[within * self.batch_size :]
+        return [(int(images[i]), step * self.batch_size + i) for i in mine]
+
+
+ORDERS: dict[SamplerName, Callable[[BatchPlan, np.random.Generator], Indices]] = {
+    "random": lambda plan, rng: random_order(plan.labels, rng),
+    "balanced": lambda plan, rng: balanced_order(plan.labels, rng),
+    "pk": lambda plan, rng: pk_order(
+        plan.labels, rng, plan.batch_size // plan.images_per_person, plan.images_per_person
+    ),
+}
+"""What `DataConfig.sampler` may name."""
+
+
+class PlanSampler(Sampler[list[Key]]):
+    """The steps `start` to `stop` (exclusive) of a plan, as a DataLoader's `batch_sampler`."""
+
+    def __init__(self, plan: BatchPlan, start: int, stop: int):
+        self.plan, self.start, self.stop = plan, start, stop
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return map(self.plan.batch, range(self.start, self.stop))
+
+    def __len__(self) -> int:
+        return self.stop - self.start
