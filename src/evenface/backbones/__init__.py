@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from evenface.backbones import iresnet, mobilefacenet, sphereface, tiny
+from evenface.backbones import compact, iresnet, mobilefacenet, sphereface, tiny
 from evenface.errors import UserError
 
 __all__ = ["BACKBONES", "create", "names"]
@@ -19,6 +19,7 @@ __all__ = ["BACKBONES", "create", "names"]
 # Tuples are the residual blocks of the four stages.
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "tiny": tiny.build,
+    "compact": compact.build,
     "sphereface4": partial(sphereface.build, (0, 0, 0, 0)),
     "sphereface10": partial(sphereface.build, (0, 1, 2, 0)),
     "sphereface20": partial(sphereface.build, (1, 2, 4, 1)),

@@ -1,4 +1,4 @@
-"""A trained backbone on disk: its weights (safetensors) and its card (JSON), which says all that they need."""
+"""A trained backbone on disk: its weights (safetensors) and its card (JSON), which says how to use them."""
 
 import json
 from dataclasses import asdict, dataclass, field

@@ -13,9 +13,9 @@ Points = NDArray[np.float64]
 TEMPLATE_112: Final[Points] = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-"""(5, 2) x, y in pixels of a 112x112 crop: eye, eye, nose tip, mouth corner, mouth corner; left in the image first.
+"""(5, 2) x, y in pixels of a 112x112 crop: eye, eye, nose tip, mouth corner, mouth corner.
 
-The template of SphereFace and ArcFace.
+Of the eyes and corners the one on the left of the picture is first. SphereFace's and ArcFace's template.
 """
 TEMPLATE_112.flags.writeable = False
 
@@ -28,7 +28,7 @@ def template(height: int = 112, width: int = 112) -> Points:
     """
     scale = height / 112
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    return (TEMPLATE_112 - 55.5) * scale + centre
+    return np.asarray((TEMPLATE_112 - 55.5) * scale + centre)
 
 
 def similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
@@ -53,7 +53,9 @@ def similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
     dz, dw = z - z.mean(), w - w.mean()
     spread, cross = np.vdot(dz, dz).real, np.vdot(dz, dw)
     tiny = 1e-12
-    if spread <= tiny * (1 + np.vdot(z, z).real) or abs(cross) <= tiny * (1 + np.sqrt(spread * np.vdot(w, w).real)):
+    if spread <= tiny * (1 + np.vdot(z, z).real) or abs(cross) <= tiny * (
+        1 + np.sqrt(spread * np.vdot(w, w).real)
+    ):
         raise UserError("align: the points lie in one place, so no crop fits them; check the landmarks")
     a = cross / spread
     b = w.mean() - a * z.mean()
@@ -67,7 +69,9 @@ def warp(
 
     `matrix` is the (2, 3) map from the picture's pixels to the crop's, as `similarity` returns it.
     """
-    crop = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    crop = cv2.warpAffine(
+        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+    )
     return np.asarray(crop, dtype=np.uint8)
 
 

@@ -15,7 +15,7 @@ Pixels = Literal["127.5", "128"]
 
 @dataclass(frozen=True)
 class InputFormat:
-    """What a network expects of a face picture. Each field changes the numbers, so a model's card stores it."""
+    """What a network expects of a face picture. Each field changes the numbers, so a model's card has it."""
 
     height: int = 112
     """Pixels, 16 or more. 112x112 and 112x96 show the same face: 96 is the middle of the 112 columns."""
@@ -34,6 +34,14 @@ class InputFormat:
             raise UserError(f"input.colour: {self.colour!r} is none of {', '.join(get_args(Colour))}")
         if self.pixels not in get_args(Pixels):
             raise UserError(f"input.pixels: {self.pixels!r} is none of {', '.join(get_args(Pixels))}")
+
+    @staticmethod
+    def size(words: str) -> tuple[int, int]:
+        """(height, width) from "112x96"; raises UserError for anything else."""
+        height, cross, width = words.lower().partition("x")
+        if not (cross and height.isdecimal() and width.isdecimal()):
+            raise UserError(f"--size: {words!r} is not HEIGHTxWIDTH, for example 112x96")
+        return int(height), int(width)
 
     @property
     def channels(self) -> int:
@@ -64,6 +72,6 @@ class InputFormat:
         return image[:, :, ::-1] if self.colour == "bgr" else image
 
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Fitted pictures (N, height, width, channels) as the network's float32 input (N, channels, height, width)."""
+        """Fitted pictures, uint8 (N, height, width, channels), as float32 (N, channels, height, width)."""
         scaled = (images.astype(np.float32) - np.float32(127.5)) / np.float32(self.pixels)
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))

@@ -1,0 +1,7 @@
+"""`python -m evenface`, which is also what `torchrun -m evenface` starts."""
+
+import sys
+
+from evenface.cli import main
+
+sys.exit(main())

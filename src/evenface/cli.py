@@ -1,0 +1,133 @@
+"""The command line: parses, calls, prints."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from evenface.errors import UserError
+
+HELP = """evenface: face recognition with the Equalized Margin (EqM) loss
+
+usage: evenface COMMAND ...
+
+  train     train a model on a folder of people, or as a recipe says
+  evaluate  measure a model, ours or any ONNX file, on LFW and CFP
+  demo      EqM beside three other losses on the ORL faces: four minutes, one HTML page
+  info      the losses and the backbones, with what they cost
+
+examples
+  evenface train my-faces/ -o runs/mine            a folder of people is enough
+  evenface evaluate runs/mine --lfw LFW --cfp CFP
+  evenface COMMAND --help                          all that a command takes, with more examples
+"""
+
+TRAIN = """Train a face-recognition model.
+
+examples
+  evenface train my-faces/ -o runs/mine                          my-faces/<person>/<image>
+  evenface train my-faces/ --loss cosface --backbone iresnet18 -o runs/cosface
+  evenface train recipes/celeb-eqm.toml --data.root DIR --loss.lower 0.55 -o runs/lower
+  evenface train --resume runs/mine                              goes on, bit for bit
+  evenface train runs/mine/config.toml -o runs/again             repeats a run
+  torchrun --nproc-per-node 2 -m evenface train ...              several processes
+
+The settings of the loss and of the backbone are those of the ones chosen: to read those of ArcFace,
+type `evenface train --loss arcface --help`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 done, 1 stopped half-way, 2 the input is wrong."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "demo": _demo,
+        "info": _info,
+    }
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0 if words else 2
+    if words[0] == "--version":
+        import evenface
+
+        print(f"evenface {evenface.__version__}")
+        return 0
+    try:
+        if words[0] not in commands:
+            from evenface.errors import unknown
+
+            raise unknown("command", words[0], commands)
+        return commands[words[0]](words[1:])
+    except UserError as error:
+        print(f"evenface: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("evenface: stopped", file=sys.stderr)
+        return 130
+
+
+def _train(words: list[str]) -> int:
+    from evenface.training import arguments
+    from evenface.training.loop import train
+
+    resume, words = _take(words, "--resume")
+    output, words = _take(words, "-o", "--output")
+    source = Path(words.pop(0)) if words and not words[0].startswith("-") else None
+    if resume is not None:
+        if source or output:
+            raise UserError(
+                "--resume: takes a run's folder alone; what it trains on stands in its config.toml"
+            )
+        folder, recipe = Path(resume), Path(resume) / "config.toml"
+        if not recipe.is_file():
+            raise UserError(
+                f"--resume: {folder} has no config.toml; give a folder that `evenface train -o` made"
+            )
+    elif source is not None and source.is_dir():
+        words, recipe = ["--data.root", str(source), *words], None
+    else:
+        recipe = source
+    config = arguments.parse(
+        words, prog="evenface train [RECIPE.toml | FOLDER]", description=TRAIN, recipe=recipe
+    )
+    if resume is None:
+        if output is None:
+            raise UserError("-o: name the folder that the run is written to, for example -o runs/mine")
+        folder = Path(output)
+    train(config, folder, resume=resume is not None)
+    return 0
+
+
+def _evaluate(words: list[str]) -> int:
+    from evenface.evaluation.command import run
+
+    return run(words)
+
+
+def _demo(words: list[str]) -> int:
+    from evenface.demo.command import run
+
+    return run(words)
+
+
+def _info(words: list[str]) -> int:
+    from evenface.info import run
+
+    return run(words)
+
+
+def _take(words: list[str], *flags: str) -> tuple[str | None, list[str]]:
+    """The value of a flag, and the words without it."""
+    for i, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in flags:
+            if equals:
+                return value, words[:i] + words[i + 1 :]
+            if i + 1 == len(words):
+                raise UserError(f"{flag}: needs a value")
+            return words[i + 1], words[:i] + words[i + 2 :]
+    return None, words
+
+
+if __name__ == "__main__":
+    sys.exit(main())

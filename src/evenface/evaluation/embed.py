@@ -1,0 +1,139 @@
+"""From pictures to embeddings, whatever the model is made of."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evenface.errors import UserError
+from evenface.faces import InputFormat
+
+Flip = Literal["none", "sum", "concat"]
+"""The mirror image: left out; its raw embedding added; or its raw embedding appended, twice the length."""
+
+Image = NDArray[np.uint8]
+Embeddings = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+"""Called after each batch with (images done, images in all)."""
+
+
+class Embedder(Protocol):
+    """A model as evaluation sees it: which pictures it takes, and what it makes of a batch of them."""
+
+    @property
+    def name(self) -> str:
+        """What to print beside its numbers."""
+        ...
+
+    @property
+    def format(self) -> InputFormat:
+        """The pictures it expects."""
+        ...
+
+    def __call__(self, images: NDArray[np.float32]) -> Embeddings:
+        """Raw (not normalised) embeddings (N, D) of float32 images (N, C, H, W)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FunctionEmbedder:
+    """Any function from (N, C, H, W) to (N, D) float32 as an `Embedder`."""
+
+    function: Callable[[NDArray[np.float32]], Embeddings]
+    format: InputFormat
+    name: str = "function"
+
+    def __call__(self, images: NDArray[np.float32]) -> Embeddings:
+        """The function's own result."""
+        return self.function(images)
+
+
+class Images(Protocol):
+    """Aligned RGB pictures, (height, width, 3) uint8, read on demand; several threads may read at once."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Image:
+        """The picture at 0 <= index < len."""
+        ...
+
+
+def embed(
+    embedder: Embedder,
+    images: Images,
+    flip: Flip = "none",
+    *,
+    batch_size: int = 128,
+    workers: int = 2,
+    names: Sequence[object] | None = None,
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Raw embeddings of all images in order, float32 (N, D), or (N, 2D) for flip "concat".
+
+    `workers` threads read the next batch while the embedder works on this one, so at most three batches are
+    in memory. `names` (N) are used in error messages in place of the image's number.
+
+    Raises:
+        UserError: a picture cannot be read, or its embedding is all zero, not finite, or not a row of (N, D).
+    """
+    if flip not in get_args(Flip):
+        raise UserError(f"flip: {flip!r} is none of {', '.join(get_args(Flip))}")
+    if batch_size < 1 or workers < 1:
+        raise UserError(f"batch_size {batch_size} and workers {workers} must be 1 or more")
+    if len(images) == 0:
+        raise UserError("embed: no images to embed")
+    parts: list[Embeddings] = []
+    done = 0
+    for fitted in _read_ahead(images, embedder.format, batch_size, workers):
+        rows = _flipped(embedder, fitted, flip)
+        usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+        if not usable.all():
+            index = done + int(np.argmin(usable))
+            what = "all zero" if np.isfinite(rows[index - done]).all() else "not finite"
+            which = f"image {index}" if names is None else str(names[index])
+            raise UserError(f"{which}: the embedding by {embedder.name} is {what}; check the model's weights")
+        parts.append(rows)
+        done += len(rows)
+        if progress is not None:
+            progress(done, len(images))
+    return np.concatenate(parts)
+
+
+def _flipped(embedder: Embedder, fitted: Image, flip: Flip) -> Embeddings:
+    upright = _checked(embedder, fitted)
+    if flip == "none":
+        return upright
+    mirrored = _checked(embedder, fitted[:, :, ::-1])
+    return upright + mirrored if flip == "sum" else np.concatenate([upright, mirrored], axis=1)
+
+
+def _checked(embedder: Embedder, fitted: Image) -> Embeddings:
+    rows = np.asarray(embedder(embedder.format.normalise(fitted)), dtype=np.float32)
+    if rows.ndim != 2 or len(rows) != len(fitted):
+        raise UserError(
+            f"{embedder.name}: gave shape {rows.shape} for {len(fitted)} images; expected ({len(fitted)}, D)"
+        )
+    return rows
+
+
+def _read_ahead(images: Images, form: InputFormat, batch_size: int, workers: int) -> Iterator[Image]:
+    """Batches of fitted pictures (n, height, width, channels), the next one being read meanwhile."""
+
+    def read(index: int) -> Image:
+        return form.fit(images[index])
+
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque[list[Future[Image]]] = deque()
+        for start in range(0, len(images), batch_size):
+            stop = min(start + batch_size, len(images))
+            pending.append([pool.submit(read, index) for index in range(start, stop)])
+            if len(pending) > 1:
+                yield np.stack([future.result() for future in pending.popleft()])
+        while pending:
+            yield np.stack([future.result() for future in pending.popleft()])

@@ -1,0 +1,73 @@
+"""Verification and identification over all images of a set of people."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evenface.errors import UserError
+
+
+def unit_rows(embeddings: ArrayLike) -> NDArray[np.float32]:
+    """Rows (N, D) scaled to length 1, float32; UserError names the first that is all zero or not finite."""
+    rows = np.asarray(embeddings, dtype=np.float32)
+    if rows.ndim != 2:
+        raise UserError(f"embeddings: expected shape (N, D), found {rows.shape}")
+    # Lengths in float64: squares of large or tiny float32 values leave float32's range.
+    length = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    usable = np.isfinite(length[:, 0]) & (length[:, 0] > 0)
+    if not usable.all():
+        raise UserError(f"embeddings: row {int(np.argmin(usable))} is all zero or not finite")
+    return np.asarray(rows / length, dtype=np.float32)
+
+
+def all_pairs(embeddings: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Cosines and same-person flags of all N(N-1)/2 pairs of images, (i, j) with i < j in row order.
+
+    Args:
+        embeddings: (N, D) raw, N >= 2.
+        labels: (N,) integers, the person of each image.
+
+    Raises:
+        UserError: shapes do not fit, or an embedding is all zero or not finite.
+    """
+    unit, people = _labelled(embeddings, labels)
+    n = len(unit)
+    scores = np.empty(n * (n - 1) // 2, dtype=np.float32)
+    same = np.empty(len(scores), dtype=np.bool_)
+    start = 0
+    for i in range(n - 1):
+        stop = start + n - 1 - i
+        scores[start:stop] = unit[i + 1 :] @ unit[i]
+        same[start:stop] = people[i + 1 :] == people[i]
+        start = stop
+    return scores, same
+
+
+def rank1(embeddings: ArrayLike, labels: ArrayLike) -> float:
+    """Closed-set leave-one-out rank-1 rate, 0 to 1.
+
+    Each image that shares its person with another is searched among all other images; it is a hit if the
+    best image of that person scores higher than every image of anybody else (a tie is a miss). People with
+    one image are only searched through.
+
+    Raises:
+        UserError: as `all_pairs`, or nobody has two images.
+    """
+    unit, people = _labelled(embeddings, labels)
+    hits = []
+    for i in range(len(unit)):
+        mates = people == people[i]
+        others = ~mates
+        mates[i] = False
+        if mates.any():
+            cosine = unit @ unit[i]
+            hits.append(cosine[mates].max() > cosine[others].max(initial=-np.inf))
+    if not hits:
+        raise UserError("rank1: nobody has two images or more")
+    return float(np.mean(hits))
+
+
+def _labelled(embeddings: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+    unit, people = unit_rows(embeddings), np.asarray(labels)
+    if people.shape != (len(unit),) or len(unit) < 2:
+        raise UserError(f"labels: shape {people.shape} for {len(unit)} embeddings; give one each, 2 or more")
+    return unit, people

@@ -1,0 +1,18 @@
+"""The benchmarks' pairs: a new one is a module here and a line in `PROTOCOLS`."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from evenface.evaluation.protocols.cfp import cfp
+from evenface.evaluation.protocols.lfw import lfw
+from evenface.evaluation.protocols.pairs import PairSet
+
+PROTOCOLS: dict[str, Callable[[Path], PairSet]] = {
+    "lfw": lfw,
+    "cfp-ff": partial(cfp, kind="ff"),
+    "cfp-fp": partial(cfp, kind="fp"),
+}
+"""Name on the command line -> what reads the set from its folder."""
+
+__all__ = ["PROTOCOLS", "PairSet", "cfp", "lfw"]

@@ -1,0 +1,155 @@
+"""Every setting of a training run. The recipe file, the command line and Python read these classes."""
+
+import json
+import math
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from evenface.data import DataConfig
+from evenface.errors import UserError, require_range
+from evenface.evaluation.embed import Flip
+from evenface.faces import InputFormat
+
+Optimizer = Literal["sgd", "adamw"]
+Schedule = Literal["cosine", "step"]
+Precision = Literal["float32", "bf16", "fp16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Named:
+    """An entry of a table (a loss, a backbone) and the keyword arguments it is made with."""
+
+    name: str
+    """A name of the table."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of that class or function, documented there."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the weights are found."""
+
+    epochs: float = 20.0
+    """How often each image is seen, on average; more than 0."""
+    batch_size: int = 128
+    """Images a step, over all processes; 2 or more."""
+    optimizer: Optimizer = "sgd"
+    """sgd (with Nesterov momentum 0.9) or adamw."""
+    learning_rate: float = 0.1
+    """The largest, after the warm-up; more than 0. About 0.1 for sgd and 0.001 to 0.003 for adamw."""
+    schedule: Schedule = "cosine"
+    """cosine falls to 0 at the end; step divides by 10 at each milestone."""
+    milestones: tuple[float, ...] = (0.5, 0.75, 0.9)
+    """For the step schedule: fractions of the training, between 0 and 1, rising."""
+    warmup: float = 0.05
+    """Fraction of the training in which the learning rate rises from 0, 0 to 1."""
+    weight_decay: float = 5e-4
+    """0 or more. Norms, biases and PReLU slopes are left alone."""
+    clip: float = 5.0
+    """Largest norm of the gradient of all weights together; 0 is no limit."""
+    ema: float = 0.0
+    """Decay a step of a moving average of the weights, which is then what is measured and kept; 0 is none."""
+    precision: Precision = "float32"
+    """Of the network's arithmetic; fp16 (GPU only) scales the loss. The loss itself is always float32."""
+    device: Device = "auto"
+    """auto takes a GPU if there is one."""
+    compile: bool = False
+    """Compile the network: minutes at the start, faster steps on a GPU."""
+    seed: int = 0
+    """0 or more. The same seed and settings on the same machine give the same weights, bit for bit."""
+    log_every: int = 20
+    """Steps between two lines of the log, 1 or more."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints, 1 or more; there is one at the end too."""
+    tensorboard: bool = False
+    """Write the log for TensorBoard as well; needs the extra `track`."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("epochs", 1e-6, 1e9),
+            ("batch_size", 2, 2**31),
+            ("learning_rate", 1e-12, 1e6),
+            ("warmup", 0.0, 1.0),
+            ("weight_decay", 0.0, 1e6),
+            ("clip", 0.0, math.inf),
+            ("seed", 0, 2**31),
+            ("log_every", 1, math.inf),
+            ("checkpoint_every", 1, math.inf),
+        ):
+            require_range(f"train.{name}", getattr(self, name), low, high)
+        if not 0 <= self.ema < 1:
+            raise UserError(f"train.ema: {self.ema} is outside its range, 0 to below 1")
+        if list(self.milestones) != sorted(self.milestones) or not all(0 < m < 1 for m in self.milestones):
+            raise UserError(f"train.milestones: {self.milestones} must rise between 0 and 1")
+        for name, kind in (("optimizer", Optimizer), ("schedule", Schedule), ("precision", Precision)):
+            if getattr(self, name) not in get_args(kind):
+                raise UserError(
+                    f"train.{name}: {getattr(self, name)!r} is none of {', '.join(get_args(kind))}"
+                )
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is measured during and after the training, beside the people of `data.holdout`."""
+
+    every: int = 0
+    """Steps between two measurements; 0 measures at the end only."""
+    lfw: Path | None = None
+    """Folder of LFW: pairs.txt and images/ (the aligned LFW-a, 160x160)."""
+    cfp: Path | None = None
+    """Folder of CFP: Data/ and Protocol/."""
+    flip: Flip = "sum"
+    """Whether the mirror image's embedding is added (sum), appended (concat) or not used (none)."""
+
+    def __post_init__(self) -> None:
+        require_range("evaluate.every", self.every, 0, math.inf)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A training run, whole: with the same pictures it is repeated from this alone."""
+
+    data: DataConfig
+    input: InputFormat = field(default_factory=InputFormat)
+    backbone: Named = field(default_factory=lambda: Named("mobilefacenet", {"embedding_size": 256}))
+    loss: Named = field(default_factory=lambda: Named("eqm"))
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def tables(config: Any) -> dict[str, Any]:
+    """The settings as nested tables of numbers, booleans, strings and lists; unset ones are absent."""
+    if isinstance(config, Named):
+        return {"name": config.name, **_plain(config.options)}
+    return {
+        f.name: _plain(getattr(config, f.name)) for f in fields(config) if getattr(config, f.name) is not None
+    }
+
+
+def to_toml(config: Config) -> str:
+    """The settings as a recipe file that `evenface train` reads back."""
+    lines: list[str] = []
+
+    def write(table: dict[str, Any], path: str) -> None:
+        if path:
+            lines.append(f"\n[{path}]")
+        inner = {k: v for k, v in table.items() if isinstance(v, dict)}
+        # JSON's strings, numbers, booleans and lists are TOML's too.
+        lines.extend(f"{k} = {json.dumps(v)}" for k, v in table.items() if k not in inner)
+        for name, value in inner.items():
+            write(value, f"{path}.{name}" if path else name)
+
+    write(tables(config), "")
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Named) or is_dataclass(value):
+        return tables(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

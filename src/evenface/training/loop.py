@@ -1,0 +1,321 @@
+"""The training loop. It never asks which loss, backbone or reader it has."""
+
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import evenface
+from evenface import losses
+from evenface.backbones.saved import Card, save_model
+from evenface.data import BatchPlan, FaceDataset, load, loader, normalise
+from evenface.errors import UserError
+from evenface.training import checkpoint
+from evenface.training.config import Config, tables, to_toml
+from evenface.training.log import Log, open_log
+from evenface.training.measure import Measures
+from evenface.training.optimizer import learning_rate, make_optimizer
+from evenface.training.processes import Processes, processes
+
+
+class Diverged(UserError):
+    """The loss, or an embedding, is NaN or infinite."""
+
+
+def train(config: Config, folder: Path, *, resume: bool = False, console: Console | None = None) -> Path:
+    """Train a model into `folder`, which then holds all that is needed to use, repeat or go on with it.
+
+    config.toml and environment.json repeat the run; log.jsonl tells its story; checkpoints/last.pt goes on
+    with it, bit for bit; model.safetensors and card.json are the model: the best one measured where
+    `evaluate.every` is set, otherwise the last.
+
+    Args:
+        config: the settings.
+        folder: made if absent.
+        resume: go on from checkpoints/last.pt. False refuses a folder that already has a run.
+        console: where progress is shown; standard error if None.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        UserError: a setting, file or folder is wrong; the message says which, and the cure.
+        Diverged: the loss became NaN or infinite; the message names the step, the files and the checkpoint.
+    """
+    console = console or Console(stderr=True)
+    if (folder / "config.toml").exists() and not resume:
+        raise UserError(f"{folder}: already has a run; go on with `--resume {folder}`, or name another -o")
+    with processes(config.train.device) as me:
+        me.barrier()  # nobody writes before everybody has looked
+        _Run(config, folder, me, resume, console).go()
+    return folder
+
+
+class _Run:
+    """One run: what is built once in `__init__`, and the steps in `go`."""
+
+    def __init__(self, config: Config, folder: Path, me: Processes, resume: bool, console: Console):
+        self.config, self.folder, self.me, self.console = config, folder, me, console
+        options = config.train
+        faces, held, notes = load(config.data, options.seed)
+        augment = config.data.augment
+        self.dataset = FaceDataset(
+            faces,
+            config.input,
+            augment,
+            seed=options.seed,
+            corrupt=config.data.corrupt,
+            in_memory=config.data.in_memory,
+        )
+        self.plan = BatchPlan(
+            faces.labels,
+            options.batch_size,
+            config.data.sampler,
+            options.seed,
+            config.data.images_per_person,
+            me.world,
+            me.rank,
+        )
+        self.steps = max(1, round(options.epochs * self.plan.steps_per_epoch))
+        torch.manual_seed(options.seed)
+        self.card = Card(config.backbone.name, config.backbone.options, config.input)
+        net = self.card.create().to(me.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        embedding_size = _embedding_size(net, config)
+        self.head = losses.create(
+            config.loss.name, len(faces.identities), embedding_size, **config.loss.options
+        )
+        self.head.to(me.device)
+        self.net = net
+        self.average = (
+            AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)  # type: ignore[no-untyped-call]
+            if options.ema
+            else None
+        )
+        self.optimizer = make_optimizer([net, self.head], options)
+        self.scaler = torch.amp.GradScaler(me.device.type, enabled=options.precision == "fp16")
+        self.measures = Measures(config, held)
+        self.best: dict[str, float] = {}
+        self.step = self.skipped = 0
+        self.last_saved: int | None = None
+        if resume:
+            self._restore()
+        forward: nn.Module = net
+        if me.world > 1:
+            forward = DistributedDataParallel(net)
+        self.forward: Any = torch.compile(forward) if options.compile else forward
+        if me.first:
+            self._describe(f"{faces}", notes)
+
+    def go(self) -> None:
+        """Train from the present step to the last, measuring and saving on the way."""
+        options, me = self.config.train, self.me
+        title = f"{self.config.loss.name} {self.config.backbone.name}"
+        if not me.first:
+            self.console = Console(quiet=True)
+        folder = self.folder if me.first else self.folder / f"rank{me.rank}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with open_log(
+            folder,
+            self.console,
+            title,
+            self.step,
+            self.steps,
+            tensorboard=options.tensorboard and me.first,
+        ) as log:
+            batches = loader(
+                self.dataset,
+                self.plan,
+                self.step,
+                self.steps,
+                workers=self.config.data.workers,
+                pin=me.device.type == "cuda",
+            )
+            seen, since = 0, time.perf_counter()
+            for batch in batches:
+                self.skipped += len(batch.skipped)
+                for error in batch.skipped:
+                    log.write("skipped", self.step, file=str(error.path), why=str(error))
+                images = normalise(batch.images.to(me.device, non_blocking=True), self.config.input)
+                loss, norm = self._update(
+                    images, batch.labels.to(me.device, non_blocking=True), batch.indices
+                )
+                self.step += 1
+                seen += len(batch) * me.world
+                if self.step % options.log_every == 0 or self.step == self.steps:
+                    rate = seen / (time.perf_counter() - since)
+                    self._report(log, loss, norm, rate)
+                    seen, since = 0, time.perf_counter()
+                every = self.config.evaluate.every
+                if self.step == self.steps or (every and self.step % every == 0):
+                    self._measure(log)
+                if self.step == self.steps or self.step % options.checkpoint_every == 0:
+                    self._save()
+
+    def _update(self, images: Tensor, labels: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of the optimizer; returns the loss and the gradient's norm, detached."""
+        options, me = self.config.train, self.me
+        # Dropout draws from a generator that is a function of the step, so a resumed run draws the same.
+        torch.manual_seed((options.seed * 1_000_003 + self.step) * 1_009 + me.rank)
+        rate = learning_rate(options, self.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.net.train()
+        self.head.train()
+        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
+        with torch.autocast(me.device.type, dtype=low, enabled=low is not None):
+            embeddings = self.forward(images.to(memory_format=torch.channels_last))
+        together, everyone = me.gather(embeddings, labels, self.config.train.batch_size // me.world)
+        if not bool(torch.isfinite(together).all()):
+            raise self._diverged("an embedding", indices)
+        loss = self.head(together, everyone)
+        if not bool(torch.isfinite(loss)):
+            raise self._diverged("the loss", indices)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        me.average_gradients(self.head)
+        self.scaler.unscale_(self.optimizer)
+        weights = [*self.net.parameters(), *self.head.parameters()]
+        norm = nn.utils.clip_grad_norm_(weights, options.clip or float("inf"))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+        return loss.detach(), norm
+
+    def _diverged(self, what: str, indices: Tensor) -> Diverged:
+        files = [str(self.dataset.faces.paths[i]) for i in indices.tolist()]
+        listing = self.folder / f"diverged-step-{self.step}-rank-{self.me.rank}.txt"
+        listing.write_text("\n".join(files) + "\n")
+        good = (
+            f"the last good checkpoint is {self.folder / 'checkpoints/last.pt'}, step {self.last_saved}"
+            if self.last_saved is not None
+            else "there is no checkpoint yet"
+        )
+        return Diverged(
+            f"{what} became NaN or infinite at step {self.step}, in the batch of {files[0]} and "
+            f"{len(files) - 1} other files, listed in {listing}; {good}. Lower train.learning_rate, set "
+            "train.clip, or use train.precision bf16 or float32"
+        )
+
+    def _measured_net(self) -> nn.Module:
+        return self.net if self.average is None else self.average.module
+
+    def _report(self, log: Log, loss: Tensor, norm: Tensor, rate: float) -> None:
+        step, epoch = self.step, self.step / self.plan.steps_per_epoch
+        terms = {name: float(value) for name, value in self.head.terms.items()}
+        log.write(
+            "train",
+            step,
+            epoch=round(epoch, 3),
+            loss=float(loss),
+            **terms,
+            gradient_norm=float(norm),
+            learning_rate=learning_rate(self.config.train, step - 1, self.steps),
+            images_per_second=round(rate, 1),
+        )
+        log.advance(step, epoch=f"{epoch:.1f}", loss=f"{float(loss):.3f}", rate=f"{rate:.0f} images/s")
+        if not self.console.is_terminal and (
+            step == self.steps or step // 20 % self.config.train.log_every == 0
+        ):
+            log.say(
+                f"step {step}/{self.steps}  epoch {epoch:.1f}  loss {float(loss):.3f}  {rate:.0f} images/s"
+            )
+
+    def _measure(self, log: Log) -> None:
+        if self.me.first:
+            net = self._measured_net()
+            values, sentences = self.measures(net, self.me.device)
+            for sentence in sentences:
+                log.say(f"step {self.step}: {sentence}")
+            if values:
+                log.write("measure", self.step, **values)
+            by = self.measures.best_by
+            last = self.step == self.steps
+            if (by is None and last) or (by and values[by] > self.best.get(by, -1.0)):
+                self.best = values
+                notes = {
+                    "loss": tables(self.config.loss),
+                    "people": len(self.dataset.faces.identities),
+                    "images": len(self.dataset.faces),
+                    "images_skipped": self.skipped,
+                    "step": self.step,
+                    "steps": self.steps,
+                    "chosen_by": by or "last step",
+                    "measured": values,
+                    "evenface": evenface.__version__,
+                }
+                card = Card(self.card.backbone, self.card.options, self.card.format, notes)
+                save_model(self.folder, net, card)
+                if by:
+                    checkpoint.save(self._state(), self.folder / "checkpoints/best.pt")
+        self.me.barrier()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "world": self.me.world,
+            "skipped": self.skipped,
+            "identities": self.dataset.faces.identities,
+            "best": self.best,
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def _save(self) -> None:
+        if self.me.first:
+            checkpoint.save(self._state(), self.folder / "checkpoints/last.pt")
+            self.last_saved = self.step
+        self.me.barrier()
+
+    def _restore(self) -> None:
+        path = self.folder / "checkpoints/last.pt"
+        state = checkpoint.load(path, self.me.device)
+        if state["identities"] != self.dataset.faces.identities:
+            raise UserError(
+                f"{path}: was trained on {len(state['identities'])} people, and data.root now gives "
+                f"{len(self.dataset.faces.identities)} or others; bring back the pictures it began with"
+            )
+        self.net.load_state_dict(state["net"])
+        self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.step = self.last_saved = state["step"]
+        self.skipped, self.best = state["skipped"], state["best"]
+
+    def _describe(self, faces: str, notes: list[str]) -> None:
+        """Say what will be done, and write what repeats it."""
+        for note in [*notes, f"training on {faces}, {self.steps:,} steps, on {self.me.device}"]:
+            self.console.print(note, highlight=False, markup=False)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.toml").write_text(to_toml(self.config))
+        environment = {
+            "evenface": evenface.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "threads": torch.get_num_threads(),
+            "processes": self.me.world,
+            "device": str(self.me.device),
+            "gpu": torch.cuda.get_device_name() if self.me.device.type == "cuda" else None,
+        }
+        (self.folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+
+
+def _embedding_size(net: nn.Module, config: Config) -> int:
+    net.eval()
+    shape = (1, config.input.channels, config.input.height, config.input.width)
+    with torch.inference_mode():
+        return int(net(torch.zeros(shape, device=next(net.parameters()).device)).shape[1])

@@ -1,0 +1,67 @@
+"""What a run measures: people held out of the training folder, and the benchmark sets it was given."""
+
+import torch
+from torch import nn
+
+from evenface.data import FaceSet
+from evenface.evaluation.embed import Image, embed
+from evenface.evaluation.metrics import tar_at_far
+from evenface.evaluation.people import all_pairs
+from evenface.evaluation.protocols import PROTOCOLS, PairSet
+from evenface.evaluation.torch_embedder import TorchEmbedder
+from evenface.evaluation.verify import evaluate_pairs
+from evenface.faces import read_image
+from evenface.training.config import Config
+
+HELD_OUT = "heldout.tar@far=1e-2"
+
+
+class Measures:
+    """Calls every measurement of a run.
+
+    Attributes:
+        best_by: the value that decides which checkpoint is the best: the held-out people where there are
+            any, so that a benchmark is not chosen on; otherwise the first set; None where nothing is
+            measured on the way.
+    """
+
+    def __init__(self, config: Config, held: FaceSet | None):
+        evaluate = config.evaluate
+        roots = {"lfw": evaluate.lfw, "cfp-ff": evaluate.cfp, "cfp-fp": evaluate.cfp}
+        self._sets: dict[str, PairSet] = {
+            name: PROTOCOLS[name](root) for name, root in roots.items() if root is not None
+        }
+        self._held, self._input, self._flip = held, config.input, evaluate.flip
+        available = [*([HELD_OUT] if held else []), *(f"{name}.accuracy" for name in self._sets)]
+        self.best_by = available[0] if evaluate.every and available else None
+
+    def __call__(self, net: nn.Module, device: torch.device) -> tuple[dict[str, float], list[str]]:
+        """(values by name, all in [0, 1], higher is better; a sentence for each set)."""
+        embedder = TorchEmbedder(net, self._input, device=device)
+        values: dict[str, float] = {}
+        sentences = []
+        if self._held:
+            faces = self._held
+            embeddings = embed(embedder, _Images(faces), self._flip, names=faces.paths)
+            scores, same = all_pairs(embeddings, faces.labels)
+            tar = tar_at_far(scores, same, 1e-2)
+            values[HELD_OUT] = tar.tar
+            sentences.append(
+                f"held-out people: TAR {100 * tar.tar:.2f} % at FAR 1e-2 ({len(same):,} pairs of {faces})"
+            )
+        for name, pairs in self._sets.items():
+            result = evaluate_pairs(embedder, pairs, flip=self._flip)
+            values[f"{name}.accuracy"] = result.folds.mean
+            sentences.append(result.headline)
+        return values, sentences
+
+
+class _Images:
+    def __init__(self, faces: FaceSet):
+        self._paths = faces.paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Image:
+        return read_image(self._paths[index])

@@ -1,0 +1,84 @@
+"""Several processes that train one model (`torchrun`); with one process every function is trivial."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from evenface.errors import UserError
+from evenface.training.config import Device
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process logs, measures and writes."""
+        return self.rank == 0
+
+    def gather(self, embeddings: Tensor, labels: Tensor, part: int) -> tuple[Tensor, Tensor]:
+        """All processes' embeddings (N, D) and labels (N,), in the order of the ranks, for a loss over all.
+
+        Every process then computes the same loss of the whole batch, so a loss that weighs samples by
+        their company in the batch (EqM does) is the same however many processes there are. Only this
+        process's own rows carry a gradient; DistributedDataParallel averages over the processes, so it is
+        multiplied by their number. `part` is the most rows that one process can have.
+        """
+        if self.world == 1:
+            return embeddings, labels
+        missing = part - len(labels)  # images that could not be read
+        rows = torch.cat([embeddings.detach(), embeddings.new_zeros(missing, embeddings.shape[1])])
+        names = torch.cat([labels, labels.new_full((missing,), -1)])
+        all_rows = [torch.empty_like(rows) for _ in range(self.world)]
+        all_names = [torch.empty_like(names) for _ in range(self.world)]
+        dist.all_gather(all_rows, rows)
+        dist.all_gather(all_names, names)
+        own = embeddings.clone()
+        if own.requires_grad:
+            own.register_hook(lambda gradient: gradient * self.world)  # type: ignore[no-untyped-call]
+        all_rows[self.rank] = torch.cat([own, own.new_zeros(missing, own.shape[1])])
+        together = torch.cat(all_names)
+        return torch.cat(all_rows)[together >= 0], together[together >= 0]
+
+    def average_gradients(self, head: nn.Module) -> None:
+        """Make the head's gradients, equal but for rounding on a GPU, the same in all processes."""
+        if self.world > 1:
+            for parameter in head.parameters():
+                if parameter.grad is not None:
+                    dist.all_reduce(parameter.grad)
+                    parameter.grad /= self.world
+
+    def barrier(self) -> None:
+        """Wait for the others."""
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextmanager
+def processes(device: Device) -> Iterator[Processes]:
+    """Join the processes that `torchrun` started, or be the only one."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device: cuda was asked for and PyTorch sees no GPU; use --train.device cpu")
+    cuda = device != "cpu" and torch.cuda.is_available()
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(local)
+    if world == 1:
+        yield Processes(0, 1, local)
+        return
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Processes(dist.get_rank(), world, local)
+    finally:
+        dist.destroy_process_group()
