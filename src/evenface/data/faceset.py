@@ -67,14 +67,19 @@ class FaceSet:
         held[np.random.default_rng((1, seed)).choice(eligible, people, replace=False)] = True
         return self._keep(~held), self._keep(held)
 
-    def _keep(self, people: NDArray[np.bool_]) -> "FaceSet":
-        images = np.flatnonzero(people[self.labels])
+    def pick(self, images: NDArray[np.bool_]) -> "FaceSet":
+        """Keep these images, (N,), and the people who still have one."""
+        kept = np.flatnonzero(images)
+        people = np.bincount(self.labels[kept], minlength=len(self.identities)) > 0
         new_label = np.cumsum(people) - 1
         return FaceSet(
-            [self.paths[i] for i in images],
-            new_label[self.labels[images]].astype(np.int64),
+            [self.paths[i] for i in kept],
+            new_label[self.labels[kept]].astype(np.int64),
             [name for name, keep in zip(self.identities, people, strict=True) if keep],
         )
+
+    def _keep(self, people: NDArray[np.bool_]) -> "FaceSet":
+        return self.pick(people[self.labels])
 
 
 def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:

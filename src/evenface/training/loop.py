@@ -92,6 +92,7 @@ class _Run:
             config.loss.name, len(faces.identities), embedding_size, **config.loss.options
         )
         self.head.to(me.device)
+        self.start = self.head.directions().detach()  # the same after a resume: the seed draws it
         self.net = net
         self.average = (
             AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)  # type: ignore[no-untyped-call]
@@ -112,6 +113,8 @@ class _Run:
         self.forward: Any = torch.compile(forward) if options.compile else forward
         if me.first:
             self._describe(f"{faces}", notes)
+            if self.step == self.steps:
+                console.print(f"{folder}: all {self.steps} steps are done already", highlight=False)
 
     def go(self) -> None:
         """Train from the present step to the last, measuring and saving on the way."""
@@ -216,6 +219,7 @@ class _Run:
             epoch=round(epoch, 3),
             loss=float(loss),
             **terms,
+            centres_turned=self._turned(),
             gradient_norm=float(norm),
             learning_rate=learning_rate(self.config.train, step - 1, self.steps),
             images_per_second=round(rate, 1),
@@ -227,6 +231,11 @@ class _Run:
             log.say(
                 f"step {step}/{self.steps}  epoch {epoch:.1f}  loss {float(loss):.3f}  {rate:.0f} images/s"
             )
+
+    def _turned(self) -> float:
+        """The mean angle between the centres and where they started, degrees: near 0 they do not learn."""
+        cosine = (self.head.directions().detach() * self.start).sum(dim=1).clamp(-1, 1)
+        return round(float(torch.rad2deg(cosine.acos()).mean()), 3)
 
     def _measure(self, log: Log) -> None:
         if self.me.first:
@@ -247,6 +256,8 @@ class _Run:
                     "images_skipped": self.skipped,
                     "step": self.step,
                     "steps": self.steps,
+                    "seed": self.config.train.seed,
+                    "centres_turned": self._turned(),
                     "chosen_by": by or "last step",
                     "measured": values,
                     "evenface": evenface.__version__,

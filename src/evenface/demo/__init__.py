@@ -1,0 +1,1 @@
+"""EqM beside three other losses on faces that any machine can install."""
