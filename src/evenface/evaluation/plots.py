@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from evenface.evaluation.metrics import roc
 
 # Okabe and Ito's colours, which people who see few colours tell apart too; the first is ours.
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#7f7f7f", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 Scores = tuple[ArrayLike, ArrayLike]
 """Scores (P,), higher = more alike, and whether the pair is one person (P,)."""
 
@@ -41,7 +41,8 @@ def histogram_plot(models: Mapping[str, Scores]) -> str:
             axes.hist(values[keep], edges, density=True, color=fill, alpha=0.75, label=label)
         axes.set(title=name, xlabel="cosine", yticks=[])
         _plain(axes)
-        axes.legend(frameon=False, fontsize=7, loc="upper right")
+        axes.legend(frameon=False, fontsize=7, loc="upper left")
+    panels[0].set_ylim(top=1.3 * panels[0].get_ylim()[1])  # room for the legends
     return _svg(figure)
 
 
@@ -75,7 +76,6 @@ def _plain(axes: Axes) -> None:
 
 def _svg(figure: Figure) -> str:
     file = io.StringIO()
-    # A fixed date and hash salt would be needed for equal bytes; the page says when it was made anyway.
     figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
     return text[text.index("<svg") :]

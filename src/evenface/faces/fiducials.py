@@ -14,8 +14,10 @@ _UPPER_LIP, _MOUTH_INNER = 26, [27, 29]  # on the midline: upper lip's top, and 
 _DEPTH = 1.25
 """How far the far side falls behind its mirror image, in units of how far the nose tip stands out sideways.
 
-Fitted to a detector's five points on 1,000 frontal and 1,942 profile CFP pictures: 1.24 at the eyes, 1.29 at
-the mouth, mean error below 0.01 of the nose's length.
+Fitted to the YuNet detector's five points on 1,000 frontal and 1,942 profile CFP pictures, without
+identities: 1.24 at the eyes, 1.29 at the mouth. In lengths of the nose (points 18 to 22) the far points
+differ from the detector's by rms 0.09 to 0.10 in frontal and 0.21 to 0.22 in profile pictures, by 0.05 or
+less on average.
 """
 
 

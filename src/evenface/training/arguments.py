@@ -3,7 +3,7 @@
 import inspect
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import field, fields, make_dataclass
+from dataclasses import field, fields, make_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,6 +61,22 @@ def parse(words: Sequence[str], *, prog: str, description: str, recipe: Path | N
         evaluate=parsed.evaluate,
         **{choice: _named(getattr(parsed, choice)) for choice in _CHOICES},
     )
+
+
+def resolve(config: Config) -> Config:
+    """The same settings with every option of the loss and the backbone said, the defaults too."""
+    whole = {}
+    for choice in _CHOICES:
+        named: Named = getattr(config, choice)
+        if named.name not in _CHOICES[choice][0]:
+            raise unknown(choice, named.name, _CHOICES[choice][0])
+        defaults = _named(_settings_of(choice, named.name)()).options
+        if wrong := named.options.keys() - defaults.keys():
+            raise UserError(
+                f"{choice}.{min(wrong)}: {named.name} has no such setting; it has {', '.join(defaults)}"
+            )
+        whole[choice] = Named(named.name, {**defaults, **named.options})
+    return replace(config, **whole)
 
 
 def _arguments(choices: dict[str, type]) -> Any:

@@ -18,6 +18,7 @@ from evenface.backbones.saved import Card, save_model
 from evenface.data import BatchPlan, FaceDataset, load, loader, normalise
 from evenface.errors import UserError
 from evenface.training import checkpoint
+from evenface.training.arguments import resolve
 from evenface.training.config import Config, tables, to_toml
 from evenface.training.log import Log, open_log
 from evenface.training.measure import Measures
@@ -54,7 +55,7 @@ def train(config: Config, folder: Path, *, resume: bool = False, console: Consol
         raise UserError(f"{folder}: already has a run; go on with `--resume {folder}`, or name another -o")
     with processes(config.train.device) as me:
         me.barrier()  # nobody writes before everybody has looked
-        _Run(config, folder, me, resume, console).go()
+        _Run(resolve(config), folder, me, resume, console).go()
     return folder
 
 
@@ -105,8 +106,12 @@ class _Run:
         self.best: dict[str, float] = {}
         self.step = self.skipped = 0
         self.last_saved: int | None = None
+        if options.precision == "fp16" and me.device.type == "cpu":
+            raise UserError("train.precision: fp16 needs a GPU; use bf16 or float32 on a CPU")
         if resume:
             self._restore()
+        else:
+            self._save()  # so that a run killed before its first regular checkpoint goes on too
         forward: nn.Module = net
         if me.world > 1:
             forward = DistributedDataParallel(net)

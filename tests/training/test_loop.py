@@ -1,0 +1,245 @@
+"""The loop: it learns, repeats, resumes bit for bit, and stops with a sentence."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from evenface import losses
+from evenface.backbones.saved import load_model
+from evenface.data import DataConfig
+from evenface.errors import UserError
+from evenface.training import checkpoint
+from evenface.training.config import Config, EvaluateConfig, Named, to_toml
+from evenface.training.loop import Diverged, train
+
+QUIET = Console(quiet=True)
+
+
+def lines(folder: Path, kind: str = "train") -> list[dict]:
+    return [x for x in map(json.loads, (folder / "log.jsonl").read_text().splitlines()) if x["kind"] == kind]
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    a, b = (load_file(folder / "model.safetensors") for folder in (first, second))
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def same_state(first: Path, second: Path) -> bool:
+    """Whether two checkpoints hold the same model, centres, optimizer, average and position."""
+
+    def equal(a, b):
+        if isinstance(a, torch.Tensor):
+            return torch.equal(a, b)
+        if isinstance(a, dict):
+            return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+        if isinstance(a, list | tuple):
+            return len(a) == len(b) and all(map(equal, a, b))
+        return a == b
+
+    return equal(*(checkpoint.load(folder / "checkpoints/last.pt") for folder in (first, second)))
+
+
+@pytest.mark.parametrize("loss", sorted(losses.LOSSES))
+def test_every_loss_learns_the_people(config: Config, tmp_path: Path, loss: str):
+    config = replace(config, loss=Named(loss), train=replace(config.train, epochs=8, ema=0.0))
+    train(config, tmp_path / "run", console=QUIET)
+    story = lines(tmp_path / "run")
+    assert len(story) == 32 and [x["step"] for x in story] == list(range(1, 33))
+    assert np.mean([x["loss"] for x in story[-4:]]) < 0.8 * np.mean([x["loss"] for x in story[:4]])
+    assert story[-1]["centres_turned"] > 2
+    if loss == "eqm":
+        assert {"sample", "centre"} <= story[0].keys()
+
+
+def test_the_folder_repeats_the_run(config: Config, tmp_path: Path):
+    from evenface.training import arguments
+
+    train(config, tmp_path / "a", console=QUIET)
+    again = arguments.parse([], prog="", description="", recipe=tmp_path / "a/config.toml")
+    assert again == arguments.resolve(config)
+    train(again, tmp_path / "b", console=QUIET)
+    assert same_weights(tmp_path / "a", tmp_path / "b") and same_state(tmp_path / "a", tmp_path / "b")
+    other = replace(config, train=replace(config.train, seed=1))
+    train(other, tmp_path / "c", console=QUIET)
+    assert not same_weights(tmp_path / "a", tmp_path / "c")
+
+
+def test_the_number_of_workers_changes_nothing(config: Config, tmp_path: Path):
+    train(config, tmp_path / "0", console=QUIET)
+    train(replace(config, data=replace(config.data, workers=2)), tmp_path / "2", console=QUIET)
+    assert same_state(tmp_path / "0", tmp_path / "2")
+
+
+@pytest.mark.parametrize(("loss", "optimizer", "kill_after"), [("eqm", "sgd", 0), ("sphereface", "adamw", 8)])
+def test_killed_and_resumed_ends_the_same_bit_for_bit(
+    config: Config, tmp_path: Path, loss: str, optimizer: str, kill_after: int
+):
+    """SIGKILL to a real process once it has logged a step: before the first regular checkpoint, and after."""
+    config = replace(config, loss=Named(loss), train=replace(config.train, optimizer=optimizer, epochs=15))
+    (tmp_path / "recipe.toml").write_text(to_toml(config))
+    killed = tmp_path / "killed"
+    words = [sys.executable, "-m", "evenface", "train", str(tmp_path / "recipe.toml"), "-o", str(killed)]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    log = killed / "log.jsonl"
+    while not log.exists() or len(log.read_text().splitlines()) <= kill_after:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    at = checkpoint.load(killed / "checkpoints/last.pt")["step"]
+    assert at < 60
+    (killed / "checkpoints/last.unfinished").write_bytes(b"cut short")  # as a kill while writing leaves it
+    train(config, killed, resume=True, console=QUIET)
+    train(config, tmp_path / "whole", console=QUIET)
+    assert same_weights(killed, tmp_path / "whole") and same_state(killed, tmp_path / "whole")
+
+
+def test_every_checkpoint_resumes_to_the_same_end(config: Config, tmp_path: Path):
+    """Stopped after each single step in turn, as an exception at the next batch leaves it."""
+    config = replace(config, train=replace(config.train, epochs=1.5, checkpoint_every=1))
+    train(config, tmp_path / "whole", console=QUIET)
+    steps = len(lines(tmp_path / "whole"))
+    assert steps == 6
+    for stop in range(steps):
+        run = tmp_path / f"stopped-{stop}"
+        with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+            _interrupt_at(patch, stop)
+            train(config, run, console=QUIET)
+        assert checkpoint.load(run / "checkpoints/last.pt")["step"] == stop
+        train(config, run, resume=True, console=QUIET)
+        assert same_state(run, tmp_path / "whole"), stop
+
+
+def _interrupt_at(patch: pytest.MonkeyPatch, step: int) -> None:
+    from evenface.training.loop import _Run
+
+    update = _Run._update
+
+    def stopping(self, *arguments):
+        if self.step == step:
+            raise KeyboardInterrupt
+        return update(self, *arguments)
+
+    patch.setattr(_Run, "_update", stopping)
+
+
+def test_two_processes_train_as_one(config: Config, tmp_path: Path):
+    """gloo; a backbone without batch norm, of which each process would have its own."""
+    config = replace(
+        config,
+        input=replace(config.input, height=32, width=32),
+        backbone=Named("sphereface4", {"embedding_size": 16}),
+        train=replace(config.train, ema=0.0, learning_rate=0.01),
+    )
+    train(config, tmp_path / "one", console=QUIET)
+    (tmp_path / "recipe.toml").write_text(to_toml(config))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [*launcher, "-m", "evenface", "train", str(tmp_path / "recipe.toml"), "-o", str(tmp_path / "two")]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
+    for a, b in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+        assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-4)
+    heads = [checkpoint.load(tmp_path / n / "checkpoints/last.pt")["head"]["centres"] for n in ("one", "two")]
+    torch.testing.assert_close(*heads, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_low_precision_learns(config: Config, tmp_path: Path, precision: str):
+    config = replace(config, train=replace(config.train, precision=precision, epochs=8, ema=0.0))
+    train(config, tmp_path / "run", console=QUIET)
+    story = lines(tmp_path / "run")
+    assert story[-1]["loss"] < 0.8 * story[0]["loss"]
+
+
+def test_measures_held_out_people_and_keeps_the_best(config: Config, tmp_path: Path):
+    config = replace(
+        config,
+        data=replace(config.data, holdout=2),
+        evaluate=EvaluateConfig(every=3),
+        train=replace(config.train, epochs=6),
+    )
+    run = train(config, tmp_path / "run", console=QUIET)
+    measured = lines(run, "measure")
+    values = {x["step"]: x["heldout.tar@far=1e-2"] for x in measured}
+    assert list(values) == [*range(3, 12, 3), 12][: len(values)] and len(values) >= 3
+    _, card = load_model(run)
+    best = max(values.values())
+    assert card.notes["measured"]["heldout.tar@far=1e-2"] == best
+    assert card.notes["step"] == next(step for step, value in values.items() if value == best)
+    assert checkpoint.load(run / "checkpoints/best.pt")["step"] == card.notes["step"]
+    assert card.notes["people"] == 4
+
+
+def test_a_nan_stops_with_step_files_and_checkpoint(config: Config, tmp_path: Path):
+    config = replace(config, train=replace(config.train, learning_rate=1e5, clip=0.0, warmup=0.0, epochs=50))
+    with pytest.raises(
+        Diverged, match=r"NaN or infinite at step \d+, in the batch of .*\.png and 11 other"
+    ) as error:
+        train(config, tmp_path / "run", console=QUIET)
+    words = str(error.value)
+    assert "last good checkpoint is" in words and "train.learning_rate" in words
+    (listing,) = (tmp_path / "run").glob("diverged-step-*")
+    assert str(listing) in words and all(Path(x).exists() for x in listing.read_text().splitlines())
+    state = checkpoint.load(tmp_path / "run/checkpoints/last.pt")
+    assert all(torch.isfinite(v).all() for v in state["net"].values())
+
+
+def test_corrupt_pictures_stop_or_are_counted(config: Config, people: Path, tmp_path: Path):
+    rows = [f"{p} {p.parent.name}" for p in sorted(people.glob("*/*.png"))]
+    (tmp_path / "bad.jpg").write_bytes(b"not a picture")
+    (tmp_path / "list.txt").write_text("\n".join([*rows, f"{tmp_path / 'bad.jpg'} p0"]) + "\n")
+    data = DataConfig(list=tmp_path / "list.txt", workers=0)
+    with pytest.raises(UserError, match=r"bad\.jpg: not a picture"):
+        train(replace(config, data=data), tmp_path / "stop", console=QUIET)
+    run = train(replace(config, data=replace(data, corrupt="skip")), tmp_path / "skip", console=QUIET)
+    skipped = lines(run, "skipped")
+    assert skipped and all(x["file"].endswith("bad.jpg") for x in skipped)
+    assert load_model(run)[1].notes["images_skipped"] == len(skipped)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(config: Config, tmp_path: Path):
+    train(config, tmp_path / "run", console=QUIET)
+    with pytest.raises(UserError, match="already has a run"):
+        train(config, tmp_path / "run", console=QUIET)
+
+
+def test_resuming_with_other_people_is_refused(config: Config, tmp_path: Path):
+    train(config, tmp_path / "run", console=QUIET)
+    fewer = replace(config, data=replace(config.data, holdout=1))
+    with pytest.raises(UserError, match="was trained on 6 people"):
+        train(fewer, tmp_path / "run", resume=True, console=QUIET)
+
+
+def test_fp16_and_cuda_without_a_gpu_are_refused(config: Config, tmp_path: Path):
+    with pytest.raises(UserError, match=r"train\.precision: fp16 needs a GPU"):
+        train(replace(config, train=replace(config.train, precision="fp16")), tmp_path / "a", console=QUIET)
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match=r"train\.device: cuda"):
+            train(replace(config, train=replace(config.train, device="cuda")), tmp_path / "b", console=QUIET)
+
+
+def test_tensorboard_has_the_loss(config: Config, tmp_path: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = train(
+        replace(config, train=replace(config.train, tensorboard=True)), tmp_path / "run", console=QUIET
+    )
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    logged = [e.value for e in events.Scalars("train/loss")]
+    assert logged == pytest.approx([x["loss"] for x in lines(run)], rel=1e-6)
