@@ -76,7 +76,7 @@ def resolve(config: Config) -> Config:
                 f"{choice}.{min(wrong)}: {named.name} has no such setting; it has {', '.join(defaults)}"
             )
         whole[choice] = Named(named.name, {**defaults, **named.options})
-    return replace(config, **whole)
+    return replace(config, loss=whole["loss"], backbone=whole["backbone"])
 
 
 def _arguments(choices: dict[str, type]) -> Any:

@@ -1,7 +1,5 @@
 """The training loop. It never asks which loss, backbone or reader it has."""
 
-import json
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,12 @@ from evenface.data import BatchPlan, FaceDataset, load, loader, normalise
 from evenface.errors import UserError
 from evenface.training import checkpoint
 from evenface.training.arguments import resolve
-from evenface.training.config import Config, tables, to_toml
+from evenface.training.config import Config, tables
 from evenface.training.log import Log, open_log
 from evenface.training.measure import Measures
 from evenface.training.optimizer import learning_rate, make_optimizer
 from evenface.training.processes import Processes, processes
+from evenface.training.record import write_record
 
 
 class Diverged(UserError):
@@ -88,10 +87,8 @@ class _Run:
         torch.manual_seed(options.seed)
         self.card = Card(config.backbone.name, config.backbone.options, config.input)
         net = self.card.create().to(me.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        embedding_size = _embedding_size(net, config)
-        self.head = losses.create(
-            config.loss.name, len(faces.identities), embedding_size, **config.loss.options
-        )
+        size = config.backbone.options["embedding_size"]
+        self.head = losses.create(config.loss.name, len(faces.identities), size, **config.loss.options)
         self.head.to(me.device)
         self.start = self.head.directions().detach()  # the same after a resume: the seed draws it
         self.net = net
@@ -106,6 +103,7 @@ class _Run:
         self.best: dict[str, float] = {}
         self.step = self.skipped = 0
         self.last_saved: int | None = None
+        self.latest: list[int] = []  # the images of the present batch
         if options.precision == "fp16" and me.device.type == "cpu":
             raise UserError("train.precision: fp16 needs a GPU; use bf16 or float32 on a CPU")
         if resume:
@@ -117,7 +115,9 @@ class _Run:
             forward = DistributedDataParallel(net)
         self.forward: Any = torch.compile(forward) if options.compile else forward
         if me.first:
-            self._describe(f"{faces}", notes)
+            for note in [*notes, f"training on {faces}, {self.steps:,} steps, on {me.device}"]:
+                console.print(note, highlight=False, markup=False)
+            write_record(config, folder, me)
             if self.step == self.steps:
                 console.print(f"{folder}: all {self.steps} steps are done already", highlight=False)
 
@@ -148,12 +148,11 @@ class _Run:
             seen, since = 0, time.perf_counter()
             for batch in batches:
                 self.skipped += len(batch.skipped)
+                self.latest = batch.indices.tolist()
                 for error in batch.skipped:
                     log.write("skipped", self.step, file=str(error.path), why=str(error))
                 images = normalise(batch.images.to(me.device, non_blocking=True), self.config.input)
-                loss, norm = self._update(
-                    images, batch.labels.to(me.device, non_blocking=True), batch.indices
-                )
+                loss, norm = self._update(images, batch.labels.to(me.device, non_blocking=True))
                 self.step += 1
                 seen += len(batch) * me.world
                 if self.step % options.log_every == 0 or self.step == self.steps:
@@ -166,7 +165,7 @@ class _Run:
                 if self.step == self.steps or self.step % options.checkpoint_every == 0:
                     self._save()
 
-    def _update(self, images: Tensor, labels: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def _update(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; returns the loss and the gradient's norm, detached."""
         options, me = self.config.train, self.me
         # Dropout draws from a generator that is a function of the step, so a resumed run draws the same.
@@ -181,10 +180,10 @@ class _Run:
             embeddings = self.forward(images.to(memory_format=torch.channels_last))
         together, everyone = me.gather(embeddings, labels, self.config.train.batch_size // me.world)
         if not bool(torch.isfinite(together).all()):
-            raise self._diverged("an embedding", indices)
+            raise self._diverged("an embedding")
         loss = self.head(together, everyone)
         if not bool(torch.isfinite(loss)):
-            raise self._diverged("the loss", indices)
+            raise self._diverged("the loss")
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         me.average_gradients(self.head)
@@ -197,8 +196,8 @@ class _Run:
             self.average.update_parameters(self.net)
         return loss.detach(), norm
 
-    def _diverged(self, what: str, indices: Tensor) -> Diverged:
-        files = [str(self.dataset.faces.paths[i]) for i in indices.tolist()]
+    def _diverged(self, what: str) -> Diverged:
+        files = [str(self.dataset.faces.paths[i]) for i in self.latest]
         listing = self.folder / f"diverged-step-{self.step}-rank-{self.me.rank}.txt"
         listing.write_text("\n".join(files) + "\n")
         good = (
@@ -288,6 +287,9 @@ class _Run:
         }
 
     def _save(self) -> None:
+        # Every process looks at the same weights, so all stop or none.
+        if not all(bool(torch.isfinite(weight).all()) for weight in self.net.state_dict().values()):
+            raise self._diverged("a weight")
         if self.me.first:
             checkpoint.save(self._state(), self.folder / "checkpoints/last.pt")
             self.last_saved = self.step
@@ -309,29 +311,3 @@ class _Run:
             self.average.load_state_dict(state["average"])
         self.step = self.last_saved = state["step"]
         self.skipped, self.best = state["skipped"], state["best"]
-
-    def _describe(self, faces: str, notes: list[str]) -> None:
-        """Say what will be done, and write what repeats it."""
-        for note in [*notes, f"training on {faces}, {self.steps:,} steps, on {self.me.device}"]:
-            self.console.print(note, highlight=False, markup=False)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.toml").write_text(to_toml(self.config))
-        environment = {
-            "evenface": evenface.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "system": platform.system(),
-            "threads": torch.get_num_threads(),
-            "processes": self.me.world,
-            "device": str(self.me.device),
-            "gpu": torch.cuda.get_device_name() if self.me.device.type == "cuda" else None,
-        }
-        (self.folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
-
-
-def _embedding_size(net: nn.Module, config: Config) -> int:
-    net.eval()
-    shape = (1, config.input.channels, config.input.height, config.input.width)
-    with torch.inference_mode():
-        return int(net(torch.zeros(shape, device=next(net.parameters()).device)).shape[1])

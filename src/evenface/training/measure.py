@@ -5,7 +5,7 @@ from torch import nn
 
 from evenface.data import FaceSet
 from evenface.evaluation.embed import Image, embed
-from evenface.evaluation.metrics import tar_at_far
+from evenface.evaluation.metrics import auc, tar_at_far
 from evenface.evaluation.people import all_pairs
 from evenface.evaluation.protocols import PROTOCOLS, PairSet
 from evenface.evaluation.torch_embedder import TorchEmbedder
@@ -13,7 +13,7 @@ from evenface.evaluation.verify import evaluate_pairs
 from evenface.faces import read_image
 from evenface.training.config import Config
 
-HELD_OUT = "heldout.tar@far=1e-2"
+HELD_OUT = "heldout.auc"
 
 
 class Measures:
@@ -44,11 +44,14 @@ class Measures:
             faces = self._held
             embeddings = embed(embedder, _Images(faces), self._flip, names=faces.paths)
             scores, same = all_pairs(embeddings, faces.labels)
+            # AUC decides, since a few people have too few pairs for a TAR at a low FAR.
+            values[HELD_OUT] = auc(scores, same)
+            sentence = f"held-out people: AUC {100 * values[HELD_OUT]:.2f} %"
             tar = tar_at_far(scores, same, 1e-2)
-            values[HELD_OUT] = tar.tar
-            sentences.append(
-                f"held-out people: TAR {100 * tar.tar:.2f} % at FAR 1e-2 ({len(same):,} pairs of {faces})"
-            )
+            if tar.measurable:
+                values["heldout.tar@far=1e-2"] = tar.tar
+                sentence += f", TAR {100 * tar.tar:.2f} % at FAR 1e-2"
+            sentences.append(f"{sentence} ({len(same):,} pairs of {faces})")
         for name, pairs in self._sets.items():
             result = evaluate_pairs(embedder, pairs, flip=self._flip)
             values[f"{name}.accuracy"] = result.folds.mean

@@ -1,0 +1,29 @@
+"""What repeats a run: its settings and its environment, in its folder."""
+
+import json
+import platform
+from pathlib import Path
+
+import torch
+
+import evenface
+from evenface.training.config import Config, to_toml
+from evenface.training.processes import Processes
+
+
+def write_record(config: Config, folder: Path, me: Processes) -> None:
+    """Write config.toml and environment.json into the run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {
+        "evenface": evenface.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "threads": torch.get_num_threads(),
+        "processes": me.world,
+        "device": str(me.device),
+        "gpu": torch.cuda.get_device_name() if me.device.type == "cuda" else None,
+    }
+    (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+    (folder / "config.toml").write_text(to_toml(config))
