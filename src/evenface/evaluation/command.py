@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import torch
 import tyro
@@ -17,8 +17,12 @@ from rich.progress import Progress, TaskID
 from evenface.backbones.saved import load_model
 from evenface.errors import UserError
 from evenface.evaluation.embed import Embedder, Flip, FunctionEmbedder
+from evenface.evaluation.metrics import Reading
 from evenface.evaluation.onnx_embedder import OnnxEmbedder
-from evenface.evaluation.protocols import PROTOCOLS
+from evenface.evaluation.protocols import cfp, lfw
+from evenface.evaluation.protocols.cfp import Crop as CfpCrop
+from evenface.evaluation.protocols.cfp import Kind as CfpKind
+from evenface.evaluation.protocols.lfw import Crop as LfwCrop
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.evaluation.verify import evaluate_pairs
 from evenface.faces import InputFormat
@@ -57,6 +61,12 @@ class EvaluateOptions:
     """Its pixels are (x - 127.5) divided by this; a run's own card says it."""
     flip: Flip = "sum"
     """The mirror image's embedding: left out (none), added (sum) or appended (concat)."""
+    lfw_crop: LfwCrop = "lfw-a"
+    """lfw-a: one fixed transform of the 160x160 LFW-a pictures; template: already 112x112 on the template."""
+    cfp_crop: CfpCrop = "fiducials"
+    """fiducials: aligned by CFP's own points; template: already 112x112 on the template."""
+    reading: Reading = "conservative"
+    """TAR at FAR: largest TAR whose FAR does not exceed the target, at the nearest FAR, or interpolated."""
     batch_size: int = 128
     """Images at once."""
     json: Path | None = None
@@ -67,10 +77,11 @@ def run(words: list[str]) -> int:
     """Measure, print, and write the JSON if asked for."""
     options = tyro.cli(EvaluateOptions, args=words, prog="evenface evaluate", description=HELP)
     embedder = _embedder(options)
-    roots = {"lfw": options.lfw, "cfp-ff": options.cfp, "cfp-fp": options.cfp}
-    if not any(roots.values()):
+    if not (options.lfw or options.cfp):
         raise UserError("--lfw, --cfp: name at least one set to measure on, for example --lfw DIR")
-    sets = [PROTOCOLS[name](root) for name, root in roots.items() if root is not None]
+    sets = [lfw(options.lfw, options.lfw_crop)] if options.lfw else []
+    if options.cfp:
+        sets += [cfp(options.cfp, kind, options.cfp_crop) for kind in get_args(CfpKind)]
     results = []
     for pairs in sets:
         with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -80,6 +91,7 @@ def run(words: list[str]) -> int:
                 embedder,
                 pairs,
                 options.flip,
+                options.reading,
                 batch_size=options.batch_size,
                 progress=show,
             )

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.evaluation.embed import Embedder, Flip, Image, Progress, embed
-from evenface.evaluation.metrics import FoldAccuracy, TarAtFar, accuracy_by_fold, auc, eer, read_tar, roc
+from evenface.evaluation.metrics import (
+    FoldAccuracy,
+    Reading,
+    TarAtFar,
+    accuracy_by_fold,
+    auc,
+    eer,
+    read_tar,
+    roc,
+)
 from evenface.evaluation.metrics.folds import THRESHOLD_RULE
 from evenface.evaluation.people import unit_rows
 from evenface.evaluation.protocols import PairSet
@@ -107,6 +116,7 @@ def evaluate_pairs(
     embedder: Embedder,
     pairs: PairSet,
     flip: Flip = "none",
+    reading: Reading = "conservative",
     *,
     batch_size: int = 128,
     workers: int = 2,
@@ -114,7 +124,8 @@ def evaluate_pairs(
 ) -> VerificationResult:
     """Cosine of the embeddings of each pair, and every number that is read off them.
 
-    Each picture is embedded once. `batch_size`, `workers` and `progress` are `embed`'s.
+    Each picture is embedded once. `reading` is `tar_at_far`'s; `batch_size`, `workers` and `progress` are
+    `embed`'s.
 
     Raises:
         UserError: as `embed`, naming the picture.
@@ -138,7 +149,7 @@ def evaluate_pairs(
         folds=accuracy_by_fold(scores, pairs.same, pairs.fold),
         auc=auc(scores, pairs.same),
         eer=eer(scores, pairs.same),
-        tar=tuple(read_tar(curve, far) for far in FARS),
+        tar=tuple(read_tar(curve, far, reading) for far in FARS),
         conventions={
             "format": str(embedder.format),
             "flip": "no flip" if flip == "none" else f"{flip} flip",
@@ -146,7 +157,7 @@ def evaluate_pairs(
             "score": "cosine",
             "threshold": THRESHOLD_RULE,
             "deviation": "population sd",
-            "tar_reading": "conservative",
+            "tar_reading": reading,
         },
         sha256=pairs.sha256,
         scores=scores,

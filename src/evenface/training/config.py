@@ -136,8 +136,8 @@ def to_toml(config: Config) -> str:
         if path:
             lines.append(f"\n[{path}]")
         inner = {k: v for k, v in table.items() if isinstance(v, dict)}
-        # JSON's strings, numbers, booleans and lists are TOML's too.
-        lines.extend(f"{k} = {json.dumps(v)}" for k, v in table.items() if k not in inner)
+        # JSON's strings, numbers, booleans and lists are TOML's too, but for its surrogate pairs.
+        lines.extend(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in table.items() if k not in inner)
         for name, value in inner.items():
             write(value, f"{path}.{name}" if path else name)
 

@@ -26,4 +26,4 @@ def write_record(config: Config, folder: Path, me: Processes) -> None:
         "gpu": torch.cuda.get_device_name() if me.device.type == "cuda" else None,
     }
     (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
-    (folder / "config.toml").write_text(to_toml(config))
+    (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")

@@ -13,6 +13,6 @@ PROTOCOLS: dict[str, Callable[[Path], PairSet]] = {
     "cfp-ff": partial(cfp, kind="ff"),
     "cfp-fp": partial(cfp, kind="fp"),
 }
-"""Name on the command line -> what reads the set from its folder."""
+"""Name -> what reads the set from its folder by its usual crop."""
 
 __all__ = ["PROTOCOLS", "PairSet", "cfp", "lfw"]

@@ -1,0 +1,122 @@
+"""The command line: what it prints, its exit codes, and no traceback for a user's mistake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evenface import cli
+from evenface.backbones.saved import Card, save_model
+from evenface.faces import InputFormat
+
+
+def test_help_has_examples(capsys):
+    assert cli.main(["--help"]) == 0
+    assert "evenface train my-faces/ -o runs/mine" in capsys.readouterr().out
+    assert cli.main([]) == 2
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "demo", "info"])
+def test_every_command_teaches(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([command, "--help"])
+    assert exit_.value.code == 0
+    words = capsys.readouterr().out
+    assert "examples" in words and f"evenface {command}" in words
+
+
+def test_train_help_shows_the_chosen_loss(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--loss", "arcface", "--help"])
+    words = capsys.readouterr().out
+    assert "--loss.detached" in words and "--loss.lower FLOAT" not in words
+
+
+def test_info_lists_everything(capsys):
+    assert cli.main(["info", "--size", "112x96"]) == 0
+    words = capsys.readouterr().out
+    for name in ("iresnet100", "mobilefacenet", "sphereface20", "eqm", "arcface"):
+        assert name in words
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["train"], "-o: name the folder"),
+        (["train", "-o", "x"], "data.root: no images given"),
+        (["train", "nowhere", "-o", "x"], "nowhere: No such file"),
+        (["train", "-o"], "-o: needs a value"),
+        (["train", "--loss", "eqn", "-o", "x"], "loss: 'eqn' is not known"),
+        (["train", "--resume", "nowhere"], "--resume: nowhere has no config.toml"),
+        (["train", "faces", "--resume", "x"], "--resume: takes a run's folder alone"),
+        (["train", "--loss.lower", "0.1", "-o", "x", "--data.root", "."], "data.root"),
+        (["evaluate"], "name one model"),
+        (["evaluate", "nowhere", "--lfw", "x"], "nowhere: no trained model here"),
+        (["evaluate", "--python", "os", "--lfw", "x"], "is not module:function"),
+        (["evaluate", "--python", "os:nothing", "--lfw", "x"], "has no attribute 'nothing'"),
+        (["evaluate", "--onnx", "none.onnx", "--size", "112", "--lfw", "x"], "not HEIGHTxWIDTH"),
+        (["evaluate", "--onnx", "none.onnx", "--lfw", "x"], "none.onnx"),
+        (["info", "--size", "big"], "not HEIGHTxWIDTH"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(words, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("evenface: ") and says in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_words_that_no_parser_knows_exit_with_2(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["train", "--data.rot", "x", "-o", "y"])
+    assert exit_.value.code == 2
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    card = Card("tiny", {"embedding_size": 8}, InputFormat(32, 32, "gray"))
+    save_model(tmp_path / "run", card.create(), card)
+    return tmp_path / "run"
+
+
+def test_evaluate_a_run_on_real_faces(run, data_root, tmp_path, capsys):
+    words = ["evaluate", str(run), "--lfw", str(data_root / "lfw"), "--json", str(tmp_path / "r.json")]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "10 folds, population sd; 32x32 gray, (x-127.5)/127.5, sum flip" in printed
+    (result,) = json.loads((tmp_path / "r.json").read_text())["results"]
+    assert result["pairs"] == 6000 and 0.5 < result["accuracy"] < 0.8
+    assert f"{100 * result['accuracy']:.2f} ±" in printed
+
+
+def test_a_runs_own_card_says_its_format(run, capsys):
+    assert cli.main(["evaluate", str(run), "--lfw", "x", "--size", "112x96"]) == 2
+    assert "says in its card" in capsys.readouterr().err
+
+
+def test_a_python_function_stands_in_for_a_model(tmp_path, monkeypatch):
+    (tmp_path / "mymodel.py").write_text("def embed(images):\n    return images.reshape(len(images), -1)\n")
+    monkeypatch.chdir(tmp_path)
+    from evenface.evaluation.command import EvaluateOptions, _embedder
+
+    embedder = _embedder(EvaluateOptions(python="mymodel:embed", size="32x48", colour="gray", pixels="128"))
+    assert embedder(np.zeros((2, 1, 32, 48), np.float32)).shape == (2, 1536)
+    assert str(embedder.format) == "32x48 gray, (x-127.5)/128"
+
+
+def test_train_and_version_from_a_real_shell(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "evenface", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("evenface 0.")
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat/a.jpg").write_bytes(b"x")
+    words = [sys.executable, "-m", "evenface", "train", str(tmp_path / "flat"), "-o", str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2 and "data.root" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
