@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from evenface import cli
+from evenface.backbones.saved import load_model
 from evenface.demo import orl
+from evenface.demo.command import LOSSES
 from evenface.errors import UserError
 
 
@@ -32,9 +34,12 @@ def test_it_does_not_write_over_other_files(tmp_path, capsys):
 
 
 def test_demo_from_start_to_page(tmp_path, capsys):
-    assert cli.main(["demo", "-o", str(tmp_path / "demo"), "--epochs", "12"]) == 0
+    assert cli.main(["demo", "-o", str(tmp_path / "demo"), "--epochs", "24"]) == 0
     table = capsys.readouterr().out
     page = (tmp_path / "demo/report.html").read_text()
+    for loss in LOSSES:
+        _, card = load_model(tmp_path / "demo/runs" / loss)
+        assert card.notes["centres_turned"] > 20, "the centres do not learn"
     for loss in ("eqm", "cosface", "arcface", "normalized"):
         assert loss in table and loss in page
     assert page.count("<svg") == 3 and "data:image/png;base64," in page

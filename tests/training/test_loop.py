@@ -101,6 +101,7 @@ def test_killed_and_resumed_ends_the_same_bit_for_bit(
     assert at < 60
     (killed / "checkpoints/last.unfinished").write_bytes(b"cut short")  # as a kill while writing leaves it
     train(config, killed, resume=True, console=QUIET)
+    assert [x["step"] for x in lines(killed, "resumed")] == ([at] if at else [])
     train(config, tmp_path / "whole", console=QUIET)
     assert same_weights(killed, tmp_path / "whole") and same_state(killed, tmp_path / "whole")
 

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from evenface.errors import UserError
 
+_SECONDS_BETWEEN_LINES = 30
+
 
 class Log:
     """Appends to `log.jsonl`, one JSON object a line: {"kind": ..., "step": ..., ...}."""
@@ -20,6 +22,7 @@ class Log:
         self._file = open(folder / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115  # closed in close()
         self.console = console
         self._progress, self._task, self._board = progress, task, board
+        self._said = time.monotonic()
 
     def say(self, sentence: str) -> None:
         """A sentence for the user, above the progress bar."""
@@ -39,6 +42,11 @@ class Log:
         """Move the progress display to `step`."""
         words = "  ".join(f"{name} {value}" for name, value in shown.items())
         self._progress.update(self._task, completed=step, words=words)
+        # A file or a pipe shows no bar: a line now and then, and at the end.
+        done = step == self._progress.tasks[0].total
+        if not self.console.is_terminal and (done or time.monotonic() - self._said > _SECONDS_BETWEEN_LINES):
+            self._said = time.monotonic()
+            self.say(f"step {step} of {self._progress.tasks[0].total:g}  {words}")
 
     def close(self) -> None:
         """Close the files."""

@@ -65,11 +65,10 @@ class _Run:
         self.config, self.folder, self.me, self.console = config, folder, me, console
         options = config.train
         faces, held, notes = load(config.data, options.seed)
-        augment = config.data.augment
         self.dataset = FaceDataset(
             faces,
             config.input,
-            augment,
+            config.data.augment,
             seed=options.seed,
             corrupt=config.data.corrupt,
             in_memory=config.data.in_memory,
@@ -129,14 +128,8 @@ class _Run:
             self.console = Console(quiet=True)
         folder = self.folder if me.first else self.folder / f"rank{me.rank}"
         folder.mkdir(parents=True, exist_ok=True)
-        with open_log(
-            folder,
-            self.console,
-            title,
-            self.step,
-            self.steps,
-            tensorboard=options.tensorboard and me.first,
-        ) as log:
+        board = options.tensorboard and me.first
+        with open_log(folder, self.console, title, self.step, self.steps, tensorboard=board) as log:
             batches = loader(
                 self.dataset,
                 self.plan,
@@ -145,6 +138,8 @@ class _Run:
                 workers=self.config.data.workers,
                 pin=me.device.type == "cuda",
             )
+            if self.step:
+                log.write("resumed", self.step)
             seen, since = 0, time.perf_counter()
             for batch in batches:
                 self.skipped += len(batch.skipped)
@@ -215,26 +210,20 @@ class _Run:
         return self.net if self.average is None else self.average.module
 
     def _report(self, log: Log, loss: Tensor, norm: Tensor, rate: float) -> None:
-        step, epoch = self.step, self.step / self.plan.steps_per_epoch
+        epoch = self.step / self.plan.steps_per_epoch
         terms = {name: float(value) for name, value in self.head.terms.items()}
         log.write(
             "train",
-            step,
+            self.step,
             epoch=round(epoch, 3),
             loss=float(loss),
             **terms,
             centres_turned=self._turned(),
             gradient_norm=float(norm),
-            learning_rate=learning_rate(self.config.train, step - 1, self.steps),
+            learning_rate=learning_rate(self.config.train, self.step - 1, self.steps),
             images_per_second=round(rate, 1),
         )
-        log.advance(step, epoch=f"{epoch:.1f}", loss=f"{float(loss):.3f}", rate=f"{rate:.0f} images/s")
-        if not self.console.is_terminal and (
-            step == self.steps or step // 20 % self.config.train.log_every == 0
-        ):
-            log.say(
-                f"step {step}/{self.steps}  epoch {epoch:.1f}  loss {float(loss):.3f}  {rate:.0f} images/s"
-            )
+        log.advance(self.step, epoch=f"{epoch:.1f}", loss=f"{float(loss):.3f}", rate=f"{rate:.0f} images/s")
 
     def _turned(self) -> float:
         """The mean angle between the centres and where they started, degrees: near 0 they do not learn."""
@@ -310,4 +299,10 @@ class _Run:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.step = self.last_saved = state["step"]
+        if state["world"] != self.me.world:
+            self.console.print(
+                f"began with {state['world']} processes and goes on with {self.me.world}: the batches are "
+                "the same, batch norm and dropout are not, so the weights will differ from an unbroken run's",
+                highlight=False,
+            )
         self.skipped, self.best = state["skipped"], state["best"]
