@@ -3,7 +3,6 @@
 A new backbone is one file with a `build` function and one line in `BACKBONES`.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from evenface.backbones import compact, iresnet, mobilefacenet, sphereface, tiny
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown
 
 __all__ = ["BACKBONES", "create", "names"]
 
@@ -54,8 +53,8 @@ def create(
     Args:
         name: One of `names()`.
         embedding_size: Width of the embedding, at least 1.
-        input_size: Height and width of the images, each at least 32; every backbone but "tiny" needs
-            multiples of 16. The network is built for this size and takes no other.
+        input_size: Height and width of the images, each at least 32; every backbone but "tiny" and
+            "compact" needs multiples of 16. The network is built for this size and takes no other.
         channels: 3 for colour, 1 for gray.
         options: What this one backbone takes besides; `dropout` in [0, 1) for the iresnets.
 
@@ -67,9 +66,7 @@ def create(
         UserError: An unknown name or option, or a value that the backbone cannot take.
     """
     if name not in BACKBONES:
-        close = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}? The names are" if close else "the names are"
-        raise UserError(f"backbone name: no backbone is called {name!r}; {hint} {', '.join(names())}")
+        raise unknown("backbone", name, BACKBONES)
     for field, value in (("embedding_size", embedding_size), ("channels", channels)):
         if value < 1:
             raise UserError(f"backbone {field}: {value} is too small; give 1 or more")
@@ -80,7 +77,7 @@ def create(
         )
     builder = BACKBONES[name]
     known = inspect.signature(builder).parameters.keys() - _STANDARD
-    if unknown := options.keys() - known:
+    if foreign := options.keys() - known:
         takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
-        raise UserError(f"backbone options: {name} has no option {', '.join(sorted(unknown))}; {takes}")
+        raise UserError(f"backbone options: {name} has no option {', '.join(sorted(foreign))}; {takes}")
     return builder(embedding_size=embedding_size, input_size=input_size, channels=channels, **options)

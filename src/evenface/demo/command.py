@@ -17,10 +17,10 @@ from evenface.data import AugmentConfig, DataConfig, FaceSet
 from evenface.demo import orl
 from evenface.demo.report import Outcome, write_report
 from evenface.errors import UserError
-from evenface.evaluation.embed import Image, embed
+from evenface.evaluation.embed import ImageFiles, embed
 from evenface.evaluation.people import all_pairs, rank1, unit_rows
 from evenface.evaluation.torch_embedder import TorchEmbedder
-from evenface.faces import InputFormat, read_image
+from evenface.faces import InputFormat
 from evenface.training import checkpoint
 from evenface.training.config import Config, EvaluateConfig, Named, TrainConfig
 from evenface.training.loop import train
@@ -46,19 +46,6 @@ class DemoOptions:
     """How often each picture is seen by each loss."""
     seed: int = 0
     """Of the weights, the order and the augmentation, the same for every loss."""
-
-
-class Pictures:
-    """A face set's pictures, as `embed` reads them."""
-
-    def __init__(self, faces: FaceSet):
-        self.paths = faces.paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Image:
-        return read_image(self.paths[index])
 
 
 def run(words: list[str]) -> int:
@@ -116,7 +103,7 @@ def settings(loss: str, listing: Path, epochs: float, seed: int) -> Config:
 def measure(name: str, folder: Path, known: FaceSet, unseen: FaceSet) -> Outcome:
     """What a run's model does with the people whom it has not seen, and where its centres lie."""
     net, card = load_model(folder)
-    embeddings = embed(TorchEmbedder(net, card.format), Pictures(unseen), "sum", names=unseen.paths)
+    embeddings = embed(TorchEmbedder(net, card.format), ImageFiles(unseen.paths), "sum", names=unseen.paths)
     scores, same = all_pairs(embeddings, unseen.labels)
     state = checkpoint.load(folder / "checkpoints/last.pt")
     size = state["head"]["centres"].shape[1]

@@ -4,13 +4,12 @@ import torch
 from torch import nn
 
 from evenface.data import FaceSet
-from evenface.evaluation.embed import Image, embed
+from evenface.evaluation.embed import ImageFiles, embed
 from evenface.evaluation.metrics import auc, tar_at_far
 from evenface.evaluation.people import all_pairs
 from evenface.evaluation.protocols import PROTOCOLS, PairSet
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.evaluation.verify import evaluate_pairs
-from evenface.faces import read_image
 from evenface.training.config import Config
 
 HELD_OUT = "heldout.auc"
@@ -42,7 +41,7 @@ class Measures:
         sentences = []
         if self._held:
             faces = self._held
-            embeddings = embed(embedder, _Images(faces), self._flip, names=faces.paths)
+            embeddings = embed(embedder, ImageFiles(faces.paths), self._flip, names=faces.paths)
             scores, same = all_pairs(embeddings, faces.labels)
             # AUC decides, since a few people have too few pairs for a TAR at a low FAR.
             values[HELD_OUT] = auc(scores, same)
@@ -57,14 +56,3 @@ class Measures:
             values[f"{name}.accuracy"] = result.folds.mean
             sentences.append(result.headline)
         return values, sentences
-
-
-class _Images:
-    def __init__(self, faces: FaceSet):
-        self._paths = faces.paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int) -> Image:
-        return read_image(self._paths[index])
