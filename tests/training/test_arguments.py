@@ -42,6 +42,12 @@ def test_the_command_line_changes_single_settings_of_a_file(tmp_path):
     assert config.data.exclude == (Path("x"), Path("y"))
 
 
+def test_a_name_alone_stands_for_its_table(tmp_path):
+    (tmp_path / "r.toml").write_text('loss = "cosface"\nbackbone = "tiny"\n')
+    config = parse(recipe=tmp_path / "r.toml")
+    assert config.loss.name == "cosface" and config.backbone.name == "tiny"
+
+
 def test_another_loss_leaves_the_files_own_settings_aside(tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text('[data]\nroot = "a"\n[loss]\nname = "eqm"\nlower = 0.5\n')
@@ -91,6 +97,8 @@ def test_any_values_survive_the_file(tmp_path_factory, root, rate, flag, size):
         ("[dta]\n", r"dta is not a setting; did you mean data\?"),
         ('[data]\nrot = "x"\n', r"data\.rot is not a setting; did you mean data\.root\?"),
         ("[loss]\nlowr = 0.5\n", r"loss\.lowr is not a setting; did you mean loss\.lower"),
+        ("data = 3\n", "data is a table, not a setting"),
+        ("loss = 3\n", "loss is a table or a name, for example loss = 'eqm'"),
         ("[train.epochs]\nx = 1\n", r"train\.epochs is a setting, not a table"),
         ("[data\n", "not a TOML file"),
         ('[loss]\nname = "eqn"\n', "loss: 'eqn' is not known; did you mean 'eqm'"),

@@ -3,7 +3,7 @@
 import inspect
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import field, fields, make_dataclass, replace
+from dataclasses import field, fields, is_dataclass, make_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,6 +38,10 @@ def parse(words: Sequence[str], *, prog: str, description: str, recipe: Path | N
     table = _read(recipe) if recipe else {}
     chosen = {}
     for choice, (entries, default, _) in _CHOICES.items():
+        if isinstance(table.get(choice, {}), str):  # loss = "eqm" for a table with a name alone
+            table[choice] = {"name": table[choice]}
+        if not isinstance(table.get(choice, {}), dict):
+            raise UserError(f"{recipe}: {choice} is a table or a name, for example {choice} = {default!r}")
         in_file = table.get(choice, {}).get("name", default)
         name = _last(words, f"--{choice}.name") or in_file
         if name not in entries:
@@ -150,10 +154,11 @@ def _require_known(table: dict[str, Any], kind: Any, recipe: Path, path: str = "
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {path}{near[0]}?" if near else f"choose from {', '.join(known)}"
             raise UserError(f"{recipe}: {path}{name} is not a setting; {hint}")
+        inner = known[name].type
+        if isinstance(value, dict) != is_dataclass(inner):
+            kinds = ("a table", "a setting") if is_dataclass(inner) else ("a setting", "a table")
+            raise UserError(f"{recipe}: {path}{name} is {kinds[0]}, not {kinds[1]}")
         if isinstance(value, dict):
-            inner = known[name].type
-            if not hasattr(inner, "__dataclass_fields__"):
-                raise UserError(f"{recipe}: {path}{name} is a setting, not a table")
             _require_known(value, inner, recipe, f"{path}{name}.")
 
 
