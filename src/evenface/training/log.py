@@ -1,6 +1,7 @@
 """What a run says while it trains: JSON lines, a progress display, and TensorBoard if asked for."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,9 @@ class Log:
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """One line of the log."""
-        line = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
+        # JSON has no infinity and no NaN (a gradient's norm under fp16 may be one): null.
+        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        line = {"kind": kind, "step": step, "time": round(time.time(), 3), **plain}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         if self._board is not None:

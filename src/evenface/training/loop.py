@@ -159,6 +159,10 @@ class _Run:
                     self._measure(log)
                 if self.step == self.steps or self.step % options.checkpoint_every == 0:
                     self._save()
+            if self.skipped:
+                log.say(
+                    f"{self.skipped} times an image could not be read and was skipped; log.jsonl names them"
+                )
 
     def _update(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; returns the loss and the gradient's norm, detached."""
