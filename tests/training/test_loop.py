@@ -21,7 +21,8 @@ from evenface.data import DataConfig
 from evenface.errors import UserError
 from evenface.training import checkpoint
 from evenface.training.config import Config, EvaluateConfig, Named, to_toml
-from evenface.training.loop import Diverged, train
+from evenface.training.diverged import Diverged
+from evenface.training.loop import train
 
 QUIET = Console(quiet=True)
 

@@ -18,15 +18,12 @@ from evenface.errors import UserError
 from evenface.training import checkpoint
 from evenface.training.arguments import resolve
 from evenface.training.config import Config, tables
+from evenface.training.diverged import Diverged
 from evenface.training.log import Log, open_log
 from evenface.training.measure import Measures
 from evenface.training.optimizer import learning_rate, make_optimizer
 from evenface.training.processes import Processes, processes
 from evenface.training.record import write_record
-
-
-class Diverged(UserError):
-    """The loss, or an embedding, is NaN or infinite."""
 
 
 def train(config: Config, folder: Path, *, resume: bool = False, console: Console | None = None) -> Path:
@@ -196,19 +193,8 @@ class _Run:
         return loss.detach(), norm
 
     def _diverged(self, what: str) -> Diverged:
-        files = [str(self.dataset.faces.paths[i]) for i in self.latest]
-        listing = self.folder / f"diverged-step-{self.step}-rank-{self.me.rank}.txt"
-        listing.write_text("\n".join(files) + "\n")
-        good = (
-            f"the last good checkpoint is {self.folder / 'checkpoints/last.pt'}, step {self.last_saved}"
-            if self.last_saved is not None
-            else "there is no checkpoint yet"
-        )
-        return Diverged(
-            f"{what} became NaN or infinite at step {self.step}, in the batch of {files[0]} and "
-            f"{len(files) - 1} other files, listed in {listing}; {good}. Lower train.learning_rate, set "
-            "train.clip, or use train.precision bf16 or float32"
-        )
+        files = [self.dataset.faces.paths[i] for i in self.latest]
+        return Diverged(what, self.step, self.me.rank, files, self.folder, self.last_saved)
 
     def _measured_net(self) -> nn.Module:
         return self.net if self.average is None else self.average.module
