@@ -257,6 +257,7 @@ class _Run:
             "world": self.me.world,
             "skipped": self.skipped,
             "identities": self.dataset.faces.identities,
+            "images": len(self.dataset.faces),
             "best": self.best,
             "net": self.net.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
@@ -277,10 +278,11 @@ class _Run:
     def _restore(self) -> None:
         path = self.folder / "checkpoints/last.pt"
         state = checkpoint.load(path, self.me.device)
-        if state["identities"] != self.dataset.faces.identities:
+        faces = self.dataset.faces
+        if state["identities"] != faces.identities or state["images"] != len(faces):
             raise UserError(
-                f"{path}: was trained on {len(state['identities'])} people, and data.root now gives "
-                f"{len(self.dataset.faces.identities)} or others; bring back the pictures it began with"
+                f"{path}: was trained on {state['images']} images of {len(state['identities'])} people, and "
+                f"now there are {faces}, or others; bring back the pictures it began with"
             )
         self.net.load_state_dict(state["net"])
         self.head.load_state_dict(state["head"])
