@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenface.data import AugmentConfig, augment
-from evenface.data.augment import ERASED, Image, adjust, lower_resolution, warp
+from evenface.data.augment import ERASED, Image, adjust, change_gamma, light_from, lower_resolution, warp
 from evenface.faces.format import Colour
 
 PROBABILITY = st.sampled_from([0.0, 0.5, 1.0])
@@ -16,8 +16,12 @@ CONFIGS = st.builds(
     shift=st.floats(0, 1),
     brightness=st.floats(0, 1),
     contrast=st.floats(0, 1),
+    gamma=st.floats(0, 1),
+    light=st.floats(0, 1),
     gray=PROBABILITY,
     low_resolution=PROBABILITY,
+    blur=PROBABILITY,
+    noise=st.floats(0, 1),
     erase=PROBABILITY,
     erase_area=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda area: (min(area), max(area))),
 )
@@ -106,6 +110,66 @@ def test_adjust_is_the_formula() -> None:
     assert np.array_equal(adjust(image, 0.8, 1.1), np.clip(np.rint(expected), 0, 255))
     assert np.array_equal(adjust(image, 1, 1), image)
     assert (adjust(image, 1, 0) == round(image.mean())).all()
+
+
+def test_gamma_is_the_power_of_the_fraction() -> None:
+    image = picture()
+    assert np.array_equal(change_gamma(image, 1), image)
+    for exponent in (0.5, 1.3):
+        expected = np.rint(255 * (image.astype(float) / 255) ** exponent)
+        assert np.array_equal(change_gamma(image, exponent), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_light_is_a_plane_that_is_one_in_the_middle(channels: int) -> None:
+    flat = np.full((21, 41, channels), 100, np.uint8)
+    lit = light_from(flat, 0.3, -0.2)
+    assert (lit[10, 20] == 100).all()
+    assert (lit[10, 40] == 130).all()
+    assert (lit[10, 0] == 70).all()
+    assert (lit[20, 20] == 80).all()
+    assert (lit[0, 40] == 150).all()
+    # Saturates rather than wraps.
+    assert (light_from(flat, 1, 1)[-1, -1] == 255).all()
+    assert (light_from(flat, 1, 1)[0, 0] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("config", "low", "high"),
+    [
+        (AugmentConfig(flip=0, gamma=0.5), 255 * 0.4**1.5, 255 * 0.4 ** (1 / 1.5)),
+        (AugmentConfig(flip=0, light=0.2), 102 * 0.6, 102 * 1.4),
+        (AugmentConfig(flip=0, brightness=0.3), 102 * 0.7, 102 * 1.3),
+    ],
+)
+def test_random_tones_reach_their_limits_and_stay_within(
+    config: AugmentConfig, low: float, high: float
+) -> None:
+    flat, generator = np.full((9, 9, 1), 102, np.uint8), rng()
+    seen = np.stack([augment(flat, config, generator, "gray") for _ in range(600)]).astype(float)
+    assert low - 1 <= seen.min() <= low + 8
+    assert high - 8 <= seen.max() <= high + 1
+
+
+def test_blur_keeps_the_mean_and_lowers_the_contrast() -> None:
+    image, generator = picture(64, 64), rng()
+    stds = []
+    for _ in range(50):
+        changed = augment(image, AugmentConfig(flip=0, blur=1), generator)
+        assert abs(changed.mean() - image.mean()) < 1.5
+        stds.append(changed.std() / image.std())
+    # Of white noise, a Gaussian of deviation s pixels keeps 1 / (2 s sqrt(pi)): at 2 % of 64 pixels, 0.22.
+    assert min(stds) == pytest.approx(1 / (2 * 0.02 * 64 * np.pi**0.5), abs=0.03)
+    assert max(stds) > 0.7
+
+
+def test_noise_has_the_deviation_it_was_told() -> None:
+    flat, generator = np.full((32, 32, 1), 128, np.uint8), rng()
+    seen = [augment(flat, AugmentConfig(flip=0, noise=0.05), generator, "gray") for _ in range(300)]
+    stds = [float(changed.std()) / 255 for changed in seen]
+    assert 0.045 < max(stds) < 0.054
+    assert min(stds) < 0.003
+    assert abs(np.mean(seen) - 128) < 0.2
 
 
 @pytest.mark.parametrize(
