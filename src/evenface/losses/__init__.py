@@ -1,4 +1,4 @@
-"""Losses that own class centres. Each is called the same way: `loss = head(embeddings, labels)`.
+"""Every loss, most with class centres. Each is called the same way: `loss = head(embeddings, labels)`.
 
 A new loss is one file and one line in `LOSSES`.
 """
@@ -7,7 +7,7 @@ from typing import Any
 
 from evenface.errors import unknown
 from evenface.losses.arcface import ArcFace
-from evenface.losses.base import CentreHead, CosineHead
+from evenface.losses.base import CentreHead, CosineHead, FaceLoss
 from evenface.losses.cosface import CosFace
 from evenface.losses.eqm import EqM
 from evenface.losses.ladder import least_largest_cosine
@@ -42,6 +42,7 @@ __all__ = [
     "CosFace",
     "CosineHead",
     "EqM",
+    "FaceLoss",
     "NormalizedSoftmax",
     "Softmax",
     "SphereFace",

@@ -16,14 +16,13 @@ COSINE_LIMIT = 1.0 - 1e-6
 INITIAL_STD = 0.02
 
 
-class CentreHead(nn.Module, ABC):
-    """A loss that owns one centre per class: `loss = head(embeddings, labels)`.
+class FaceLoss(nn.Module, ABC):
+    """A loss of embeddings and labels: `loss = head(embeddings, labels)`.
 
     A subclass overrides `loss`. It receives float32 (float64 if the head is) whatever the precision of the
     embeddings and of any autocast around the call, and may leave the parts of its loss in `terms`.
 
     Attributes:
-        centres: parameter (num_classes, embedding_size); only their directions matter to most losses.
         terms: detached scalars of the latest call by name, for the log; empty where a loss has one term.
 
     Raises:
@@ -36,7 +35,6 @@ class CentreHead(nn.Module, ABC):
         require_range("loss.embedding_size", embedding_size, 2, 2**20)
         self.num_classes = num_classes
         self.embedding_size = embedding_size
-        self.centres = nn.Parameter(torch.empty(num_classes, embedding_size).normal_(std=INITIAL_STD))
         self.terms: dict[str, Tensor] = {}
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -53,18 +51,23 @@ class CentreHead(nn.Module, ABC):
             ValueError: wrong shape or dtype, empty batch, label out of range, NaN or infinite embedding.
         """
         self._check(embeddings, labels)
-        precision = torch.float64 if self.centres.dtype == torch.float64 else torch.float32
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self.loss(embeddings.to(precision), labels)
+            return self.loss(embeddings.to(self.precision()), labels)
 
     @abstractmethod
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The loss of checked input: (N, embedding_size) float32 or float64, (N,) int64 -> scalar."""
 
-    def directions(self) -> Tensor:
-        """The L2-normalised centres, (num_classes, embedding_size), float32 (float64 if the head is)."""
-        precision = torch.float64 if self.centres.dtype == torch.float64 else torch.float32
-        return F.normalize(self.centres.to(precision))
+    def precision(self) -> torch.dtype:
+        """float64 if the head's weights are, otherwise float32."""
+        doubles = any(weight.dtype == torch.float64 for weight in self.parameters())
+        return torch.float64 if doubles else torch.float32
+
+    def use_class_sizes(self, sizes: Tensor) -> None:
+        """Tell the loss how many training images each class has, (num_classes,) int64, before it is used.
+
+        Most losses do not ask. One whose margins follow the sizes keeps them in a buffer.
+        """
 
     def _check(self, embeddings: Tensor, labels: Tensor) -> None:
         n = len(labels)
@@ -88,6 +91,29 @@ class CentreHead(nn.Module, ABC):
             raise ValueError(
                 f"embeddings have NaN or infinite values in {len(rows)} of {n} rows, first row {rows[0]}"
             )
+
+    def extra_repr(self) -> str:
+        """The sizes and every number that was set."""
+        settings = {
+            k: v for k, v in vars(self).items() if isinstance(v, int | float | str) and k != "training"
+        }
+        return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+class CentreHead(FaceLoss):
+    """A loss that owns one centre per class.
+
+    Attributes:
+        centres: parameter (num_classes, embedding_size); only their directions matter to most losses.
+    """
+
+    def __init__(self, num_classes: int, embedding_size: int):
+        super().__init__(num_classes, embedding_size)
+        self.centres = nn.Parameter(torch.empty(num_classes, embedding_size).normal_(std=INITIAL_STD))
+
+    def directions(self) -> Tensor:
+        """The L2-normalised centres, (num_classes, embedding_size), float32 (float64 if the head is)."""
+        return F.normalize(self.centres.to(self.precision()))
 
 
 class CosineHead(CentreHead):
@@ -121,10 +147,3 @@ class CosineHead(CentreHead):
         target = labels[:, None]
         changed = self.target_cosine(cosine.gather(1, target).squeeze(1))
         return F.cross_entropy(self.scale * cosine.scatter(1, target, changed[:, None]), labels)
-
-    def extra_repr(self) -> str:
-        """The sizes and every number that was set."""
-        settings = {
-            k: v for k, v in vars(self).items() if isinstance(v, int | float | str) and k != "training"
-        }
-        return ", ".join(f"{name}={value}" for name, value in settings.items())

@@ -85,6 +85,7 @@ class _Run:
         net = self.card.create().to(me.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         size = config.backbone.options["embedding_size"]
         self.head = losses.create(config.loss.name, len(faces.identities), size, **config.loss.options)
+        self.head.use_class_sizes(torch.from_numpy(faces.counts()))
         self.head.to(me.device)
         self.start = self.head.directions().detach()  # the same after a resume: the seed draws it
         self.net = net
