@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -125,26 +126,28 @@ def measure(name: str, folder: Path, known: FaceSet, unseen: FaceSet) -> Outcome
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    table = Table(title="ten unseen people, 4,950 pairs")
-    table.add_column("loss")
+    table = Table(
+        title="ten unseen people, 4,950 pairs", box=box.SIMPLE, pad_edge=False, collapse_padding=True
+    )
+    table.add_column("loss", no_wrap=True)
     columns = (
-        "TAR at FAR 1e-2",
-        "EER",
-        "AUC",
-        "rank-1",
-        "nearest centre, mean",
-        "its spread",
-        "centres turned",
+        "TAR % at\nFAR 1e-2",
+        "EER\n%",
+        "AUC\n%",
+        "rank-1\n%",
+        "nearest\ncentre",
+        "its\nspread",
+        "centres\nturned",
     )
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for o in outcomes:
         table.add_row(
             o.name,
-            f"{100 * o.tar.tar:.1f} %",
-            f"{100 * o.eer:.1f} %",
-            f"{100 * o.auc:.1f} %",
-            f"{100 * o.rank1:.1f} %",
+            f"{100 * o.tar.tar:.1f}",
+            f"{100 * o.eer:.1f}",
+            f"{100 * o.auc:.1f}",
+            f"{100 * o.rank1:.1f}",
             f"{o.nearest.mean():.1f}°",
             f"{o.spread:.3f}",
             f"{o.turned:.0f}°",
