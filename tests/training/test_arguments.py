@@ -58,6 +58,41 @@ def test_another_loss_leaves_the_files_own_settings_aside(tmp_path):
     }
 
 
+def test_regularisers_come_from_a_file_and_from_words(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        '[[regularisers]]\nname = "center"\nweight = 0.01\n[[regularisers]]\nname = "regularface"\n'
+    )
+    config = parse("--regularisers.iam.scale=16", "--regularisers.center.alpha", "0.4", recipe=recipe)
+    assert config.regularisers == (
+        Named("center", {"weight": 0.01, "alpha": 0.4}),
+        Named("regularface", {"weight": 1.0}),
+        Named("iam", {"weight": 0.1, "scale": 16.0}),
+    )
+    again = tmp_path / "again.toml"
+    again.write_text(to_toml(config))
+    assert parse(recipe=again) == config == arguments.resolve(config)
+    assert parse().regularisers == ()
+    few = replace(config, regularisers=(Named("center", {"weight": 0.01}),))
+    assert arguments.resolve(few).regularisers == (Named("center", {"weight": 0.01, "alpha": 0.5}),)
+
+
+def test_wrong_regularisers_are_refused():
+    config = Config(data=DataConfig(root=Path("x")), loss=Named("cosface"))
+    for names, words in (
+        ([Named("iam"), Named("iam")], r"regularisers\.iam: is there twice"),
+        ([Named("regular")], "regularisers: 'regular' is not known; did you mean 'regularface'"),
+        (
+            [Named("iam", {"alpha": 1})],
+            r"regularisers\.iam\.alpha: iam has no such setting; it has weight, scale",
+        ),
+    ):
+        with pytest.raises(UserError, match=words):
+            arguments.resolve(replace(config, regularisers=tuple(names)))
+    with pytest.raises(UserError, match="regularisers: 'centre' is not known; did you mean 'center'"):
+        parse("--regularisers.centre.weight", "1")
+
+
 @pytest.mark.parametrize("loss", sorted(losses.LOSSES))
 @pytest.mark.parametrize("backbone", sorted(backbones.BACKBONES))
 def test_every_pair_survives_the_file(tmp_path, loss, backbone):
@@ -102,6 +137,13 @@ def test_any_values_survive_the_file(tmp_path_factory, root, rate, flag, size):
         ("[train.epochs]\nx = 1\n", r"train\.epochs is a setting, not a table"),
         ("[data\n", "not a TOML file"),
         ('[loss]\nname = "eqn"\n', "loss: 'eqn' is not known; did you mean 'eqm'"),
+        (
+            'regularisers = ["iam"]\n',
+            r"regularisers are tables with a name, for example \[\[regularisers\]\]",
+        ),
+        ("[[regularisers]]\nweight = 1\n", "regularisers are tables with a name"),
+        ('[[regularisers]]\nname = "iam"\n' * 2, r"regularisers\.iam: is there twice"),
+        ('[[regularisers]]\nname = "iam"\nwight = 1\n', r"did you mean regularisers\.iam\.weight"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(tmp_path, content, words):

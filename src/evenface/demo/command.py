@@ -12,7 +12,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from evenface import losses
 from evenface.backbones.saved import load_model
 from evenface.data import AugmentConfig, DataConfig, FaceSet
 from evenface.demo import orl
@@ -72,7 +71,7 @@ def run(words: list[str]) -> int:
         console.rule(f"{number} of {len(LOSSES)}: {name}")
         config = settings(name, folder / _LIST, options.epochs, options.seed)
         run_folder = train(config, folder / "runs" / name, console=console)
-        outcomes.append(measure(name, run_folder, known, unseen))
+        outcomes.append(measure(name, run_folder, unseen))
     seconds = time.perf_counter() - began
     page = write_report(
         folder / "report.html", outcomes, known, unseen, options.epochs, options.seed, seconds
@@ -101,16 +100,13 @@ def settings(loss: str, listing: Path, epochs: float, seed: int) -> Config:
     )
 
 
-def measure(name: str, folder: Path, known: FaceSet, unseen: FaceSet) -> Outcome:
+def measure(name: str, folder: Path, unseen: FaceSet) -> Outcome:
     """What a run's model does with the people whom it has not seen, and where its centres lie."""
     net, card = load_model(folder)
     embeddings = embed(TorchEmbedder(net, card.format), ImageFiles(unseen.paths), "sum", names=unseen.paths)
     scores, same = all_pairs(embeddings, unseen.labels)
     state = checkpoint.load(folder / "checkpoints/last.pt")
-    size = state["head"]["centres"].shape[1]
-    head = losses.create(name, len(known.identities), size)
-    head.load_state_dict(state["head"])
-    directions = head.directions().detach().numpy()
+    directions = unit_rows(state["head"]["centres"].numpy())
     between = np.clip(directions @ directions.T, -1, 1)
     np.fill_diagonal(between, -1)
     unit = unit_rows(embeddings)

@@ -9,6 +9,13 @@ from evenface.errors import require_range
 from evenface.losses.base import COSINE_LIMIT, CosineHead
 
 
+def add_angle(cosine: Tensor, margin: Tensor) -> Tensor:
+    """cos(angle + margin) of cosines (N,) and margins in radians, (N,) or (), going on falling beyond pi."""
+    inside = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT)
+    added = inside * margin.cos() - torch.sqrt(1.0 - inside**2) * margin.sin()
+    return torch.where(cosine > -margin.cos(), added, cosine - margin * margin.sin())
+
+
 class ArcFace(CosineHead):
     """ArcFace (Deng et al., CVPR 2019, eq. 3): a margin added to the target's angle.
 
@@ -43,8 +50,5 @@ class ArcFace(CosineHead):
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
         """cos(angle + margin), going on below as cosine - margin * sin(margin)."""
-        m = self.margin
-        inside = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT)
-        added = inside * math.cos(m) - torch.sqrt(1.0 - inside**2) * math.sin(m)
-        changed = torch.where(cosine > -math.cos(m), added, cosine - m * math.sin(m))
+        changed = add_angle(cosine, cosine.new_full((), self.margin))
         return cosine + (changed - cosine).detach() if self.detached else changed

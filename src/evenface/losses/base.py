@@ -1,4 +1,4 @@
-"""What every loss with class centres shares: the centres, the checks, the precision, the call."""
+"""What every loss shares: the checks, the precision, the call, and the class centres of most."""
 
 from abc import ABC, abstractmethod
 
@@ -105,15 +105,31 @@ class CentreHead(FaceLoss):
 
     Attributes:
         centres: parameter (num_classes, embedding_size); only their directions matter to most losses.
+        regularisers: terms added to the loss by name (`evenface.losses.regularisers`), none at first.
     """
 
     def __init__(self, num_classes: int, embedding_size: int):
         super().__init__(num_classes, embedding_size)
         self.centres = nn.Parameter(torch.empty(num_classes, embedding_size).normal_(std=INITIAL_STD))
+        self.regularisers = nn.ModuleDict()
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """As `FaceLoss.forward`, plus weight * value of each regulariser; `terms` has the values by name."""
+        loss = super().forward(embeddings, labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            for name, regulariser in self.regularisers.items():
+                value = regulariser(embeddings.to(self.precision()), labels, self)
+                self.terms[name] = value.detach()
+                loss = loss + regulariser.weight * value
+        return loss
 
     def directions(self) -> Tensor:
         """The L2-normalised centres, (num_classes, embedding_size), float32 (float64 if the head is)."""
         return F.normalize(self.centres.to(self.precision()))
+
+    def cosines(self, embeddings: Tensor) -> Tensor:
+        """Cosines (N, num_classes) in [-1, 1] between embeddings (N, embedding_size) and all centres."""
+        return (F.normalize(embeddings) @ self.directions().T).clamp(-1.0, 1.0)
 
 
 class CosineHead(CentreHead):
@@ -136,10 +152,6 @@ class CosineHead(CentreHead):
     def target_cosine(self, cosine: Tensor) -> Tensor:
         """What becomes of the cosine (N,) between each embedding and its own class's centre."""
         return cosine
-
-    def cosines(self, embeddings: Tensor) -> Tensor:
-        """Cosines (N, num_classes) in [-1, 1] between embeddings (N, embedding_size) and all centres."""
-        return (F.normalize(embeddings) @ self.directions().T).clamp(-1.0, 1.0)
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of s * cosine, the target's cosine replaced by `target_cosine` of it."""

@@ -10,6 +10,12 @@ from evenface.errors import require_range
 from evenface.losses.base import COSINE_LIMIT, CentreHead
 
 
+def falling_cosine(phase: Tensor) -> Tensor:
+    """(-1)^k cos(phase) - 2k with k = floor(phase / pi): cos(phase) up to pi, falling on beyond it."""
+    k = torch.floor(phase.detach() / math.pi)
+    return (1.0 - 2.0 * (k % 2)) * torch.cos(phase) - 2.0 * k
+
+
 class SphereFace(CentreHead):
     """SphereFace (Liu et al., CVPR 2017, eq. 7): a margin that multiplies the target's angle.
 
@@ -17,7 +23,7 @@ class SphereFace(CentreHead):
     psi(t) = (-1)^k cos(m t) - 2k on the k-th of m equal parts of [0, pi], which falls over the whole
     range. From the start this does not converge, so the logit is annealed as in the authors' code:
     |x| (lambda cos(angle) + psi(angle)) / (1 + lambda), lambda = max(least_lambda,
-    first_lambda / (1 + decay * step)).
+    first_lambda / (1 + decay * step)^power).
 
     Args:
         num_classes: C, 2 or more.
@@ -26,6 +32,7 @@ class SphereFace(CentreHead):
         first_lambda: weight of the plain cosine at the first step, 0 or more.
         least_lambda: the weight that it falls to, 0 or more.
         decay: how fast it falls, a step, 0 or more.
+        power: how steeply it falls, 0 or more.
 
     Raises:
         UserError: an argument outside its range.
@@ -42,38 +49,43 @@ class SphereFace(CentreHead):
         first_lambda: float = 1000.0,
         least_lambda: float = 5.0,
         decay: float = 0.12,
+        power: float = 1.0,
     ):
         super().__init__(num_classes, embedding_size)
         require_range("loss.margin", margin, 1, 8)
         require_range("loss.first_lambda", first_lambda, 0.0, math.inf)
         require_range("loss.least_lambda", least_lambda, 0.0, math.inf)
         require_range("loss.decay", decay, 0.0, math.inf)
+        require_range("loss.power", power, 0.0, 1e3)
         self.margin = int(margin)
         self.first_lambda = first_lambda
         self.least_lambda = least_lambda
         self.decay = decay
+        self.power = power
         # A buffer, so that a resumed run goes on with the annealing where it was.
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def annealing(self) -> float:
         """The present lambda."""
-        return max(self.least_lambda, self.first_lambda / (1.0 + self.decay * int(self.step)))
+        fallen = math.pow(1.0 + self.decay * int(self.step), -self.power)
+        return max(self.least_lambda, self.first_lambda * fallen)
 
     def psi(self, cosine: Tensor) -> Tensor:
         """psi of the angle whose cosine (N,) is given."""
-        angle = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT).acos()
-        k = torch.floor(self.margin * angle.detach() / math.pi)
-        sign = 1.0 - 2.0 * (k % 2)
-        return sign * torch.cos(self.margin * angle) - 2.0 * k
+        return falling_cosine(self.margin * cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT).acos())
+
+    def lengths(self, embeddings: Tensor) -> Tensor:
+        """What multiplies the cosines of embeddings (N, embedding_size): their length |x|, (N, 1)."""
+        length: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+        return length
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy; in training mode each call is one step of the annealing."""
         if self.training:
             self.step += 1
         weight = self.annealing()
-        length = torch.linalg.vector_norm(embeddings, dim=1)
-        cosine = F.normalize(embeddings) @ self.directions().T
+        cosine = self.cosines(embeddings)
         target = labels[:, None]
         own = cosine.gather(1, target).squeeze(1)
         changed = (weight * own + self.psi(own)) / (1.0 + weight)
-        return F.cross_entropy(length[:, None] * cosine.scatter(1, target, changed[:, None]), labels)
+        return F.cross_entropy(self.lengths(embeddings) * cosine.scatter(1, target, changed[:, None]), labels)

@@ -2,19 +2,21 @@
 
 import inspect
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, fields, is_dataclass, make_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
 from evenface import backbones, losses
-from evenface.data import DataConfig
 from evenface.errors import UserError, unknown
-from evenface.faces import InputFormat
-from evenface.training.config import Config, EvaluateConfig, Named, TrainConfig
+from evenface.losses.regularisers import REGULARISERS
+from evenface.training.config import Config, Named
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Of each table that a name chooses from: the table, the default, the arguments that are not settings.
 _CHOICES: dict[str, tuple[dict[str, Callable[..., Any]], str, frozenset[str]]] = {
@@ -23,21 +25,33 @@ _CHOICES: dict[str, tuple[dict[str, Callable[..., Any]], str, frozenset[str]]] =
 }
 _EMBEDDING_SIZE = 256
 
+Kind = TypeVar("Kind", bound="DataclassInstance")
+"""A whole configuration, such as `Config`: `regularisers`, a loss, perhaps a backbone, and dataclasses."""
+
 
 def parse(words: Sequence[str], *, prog: str, description: str, recipe: Path | None = None) -> Config:
-    """The settings that a recipe file gives, changed by the command line's words.
+    """`parse_as` of a training run."""
+    return parse_as(Config, words, prog=prog, description=description, recipe=recipe)
+
+
+def parse_as(
+    kind: type[Kind], words: Sequence[str], *, prog: str, description: str, recipe: Path | None = None
+) -> Kind:
+    """The settings of this kind that a recipe file gives, changed by the command line's words.
 
     The file's entries are put in front of the words as flags, so both go through the same parser. Where
     the words name another loss or backbone than the file, the file's options of its own one are left aside.
+    A regulariser's flags, `--regularisers.center.weight 0.01`, change the file's or add one.
 
     Raises:
         UserError: the file cannot be read, or has a table or key that is no setting.
         SystemExit: from the parser, for `--help` (0) and for words it does not know (2).
     """
     words = _with_names(words)
-    table = _read(recipe) if recipe else {}
+    table = read_recipe(recipe) if recipe else {}
     chosen = {}
-    for choice, (entries, default, _) in _CHOICES.items():
+    for choice in _choices(kind):
+        entries, default, _ = _CHOICES[choice]
         if isinstance(table.get(choice, {}), str):  # loss = "eqm" for a table with a name alone
             table[choice] = {"name": table[choice]}
         if not isinstance(table.get(choice, {}), dict):
@@ -49,72 +63,122 @@ def parse(words: Sequence[str], *, prog: str, description: str, recipe: Path | N
         if name != in_file:
             table.pop(choice, None)
         chosen[choice] = name
-    kind = _arguments({choice: _settings_of(choice, name) for choice, name in chosen.items()})
-    if recipe:
-        _require_known(table, kind, recipe)
-    parsed = tyro.cli(
+    table["regularisers"] = _by_name(table.get("regularisers", []), recipe)
+    added = [word.split(".")[1] for word in words if word.startswith("--regularisers.")]
+    arguments = _arguments(
         kind,
+        {choice: _settings_of(choice, name) for choice, name in chosen.items()},
+        _settings_of_regularisers(dict.fromkeys([*table["regularisers"], *added])),
+    )
+    if recipe:
+        _require_known(table, arguments, recipe)
+    parsed = tyro.cli(
+        arguments,
         args=[*_flags(table), *words],
         prog=prog,
         description=description,
     )
-    return Config(
-        data=parsed.data,
-        input=parsed.input,
-        train=parsed.train,
-        evaluate=parsed.evaluate,
-        **{choice: _named(getattr(parsed, choice)) for choice in _CHOICES},
-    )
+    values = _options(parsed)
+    values |= {choice: _named(values[choice]) for choice in chosen}
+    regularisers = _options(values["regularisers"])
+    values["regularisers"] = tuple(Named(name, _options(o)) for name, o in regularisers.items())
+    return kind(**values)
 
 
 def resolve(config: Config) -> Config:
-    """The same settings with every option of the loss and the backbone said, the defaults too."""
+    """The same settings with every option of loss, regularisers and backbone said, the defaults too."""
     whole = {}
     for choice in _CHOICES:
         named: Named = getattr(config, choice)
         if named.name not in _CHOICES[choice][0]:
             raise unknown(choice, named.name, _CHOICES[choice][0])
-        defaults = _named(_settings_of(choice, named.name)()).options
-        if wrong := named.options.keys() - defaults.keys():
-            raise UserError(
-                f"{choice}.{min(wrong)}: {named.name} has no such setting; it has {', '.join(defaults)}"
-            )
-        whole[choice] = Named(named.name, {**defaults, **named.options})
-    return replace(config, loss=whole["loss"], backbone=whole["backbone"])
+        whole[choice] = _complete(choice, named, _named(_settings_of(choice, named.name)()).options)
+    names = [regulariser.name for regulariser in config.regularisers]
+    _require_distinct(names)
+    defaults = _options(_settings_of_regularisers(names)())
+    regularisers = tuple(
+        _complete(f"regularisers.{named.name}", named, _options(defaults[named.name]))
+        for named in config.regularisers
+    )
+    return replace(config, loss=whole["loss"], regularisers=regularisers, backbone=whole["backbone"])
 
 
-def _arguments(choices: dict[str, type]) -> Any:
-    """A dataclass like Config, with the settings of the chosen loss and backbone in the place of `Named`."""
-    members: list[tuple[str, Any, Any]] = [
-        ("data", DataConfig, field(default_factory=DataConfig)),
-        ("input", InputFormat, field(default_factory=InputFormat)),
-        *((choice, kind, field(default_factory=kind)) for choice, kind in choices.items()),
-        ("train", TrainConfig, field(default_factory=TrainConfig)),
-        ("evaluate", EvaluateConfig, field(default_factory=EvaluateConfig)),
-    ]
+def _complete(path: str, named: Named, defaults: dict[str, Any]) -> Named:
+    if wrong := named.options.keys() - defaults.keys():
+        raise UserError(
+            f"{path}.{min(wrong)}: {named.name} has no such setting; it has {', '.join(defaults)}"
+        )
+    return Named(named.name, {**defaults, **named.options})
+
+
+def _by_name(listed: Any, recipe: Path | None) -> dict[str, dict[str, Any]]:
+    """A file's [[regularisers]] as one table with an entry for each name."""
+    if not isinstance(listed, list) or not all(isinstance(x, dict) and "name" in x for x in listed):
+        raise UserError(
+            f'{recipe}: regularisers are tables with a name, for example [[regularisers]] name = "iam"'
+        )
+    _require_distinct([str(entry["name"]) for entry in listed])
+    return {str(entry.pop("name")): entry for entry in listed}
+
+
+def _require_distinct(names: list[str]) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(
+            f"regularisers.{twice[0]}: is there twice; give it once, with the weight it shall have"
+        )
+
+
+def _choices(kind: type) -> list[str]:
+    return [f.name for f in fields(kind) if f.name in _CHOICES]
+
+
+def _arguments(kind: type, choices: dict[str, type], regularisers: type) -> Any:
+    """A dataclass like `kind`, with the settings of what is chosen in the place of `Named`."""
+    types = {f.name: f.type for f in fields(kind)} | choices | {"regularisers": regularisers}
+    members: list[tuple[str, Any, Any]] = [(n, t, field(default_factory=t)) for n, t in types.items()]  # type: ignore[arg-type]
     return make_dataclass("Arguments", members)
 
 
 def _settings_of(choice: str, name: str) -> type:
-    """A dataclass of the keyword arguments of a table's entry, documented by its docstring."""
+    """A dataclass of a table's entry: its name, and the settings that are its keyword arguments."""
     entries, _, not_settings = _CHOICES[choice]
-    entry = entries[name]
-    function = entry.__init__ if inspect.isclass(entry) else entry
     one_of = Annotated[Literal[tuple(entries)], tyro.conf.arg(help=f"Short: --{choice} NAME.")]  # type: ignore[valid-type]
-    members: list[tuple[str, Any, Any]] = [("name", one_of, field(default=name))]
+    return _keywords_of(entries[name], not_settings, [("name", one_of, field(default=name))])
+
+
+def _settings_of_regularisers(names: Iterable[str]) -> type:
+    """A dataclass with a member for each name: the settings of that regulariser."""
+    members: list[tuple[str, Any, Any]] = []
+    for name in names:
+        if name not in REGULARISERS:
+            raise unknown("regularisers", name, REGULARISERS)
+        kind = _keywords_of(REGULARISERS[name], frozenset(), [])
+        members.append((name, kind, field(default_factory=kind)))
+    return make_dataclass("Regularisers", members)
+
+
+def _keywords_of(
+    entry: Callable[..., Any], not_settings: frozenset[str], members: list[tuple[str, Any, Any]]
+) -> type:
+    """A dataclass of `members` and an entry's keyword arguments, documented by the entry's docstring."""
+    function = entry.__init__ if inspect.isclass(entry) else entry
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name in {"self", *not_settings} or parameter.kind is not parameter.KEYWORD_ONLY:
             continue
         default = _EMBEDDING_SIZE if parameter.name == "embedding_size" else parameter.default
         members.append((parameter.name, parameter.annotation, field(default=default)))
-    kind = make_dataclass(f"{choice.title()}Options", members)
+    kind = make_dataclass("Options", members)
     kind.__doc__ = inspect.getdoc(getattr(entry, "func", entry))
     return kind
 
 
 def _named(options: Any) -> Named:
-    values = {f.name: getattr(options, f.name) for f in fields(options)}
+    values = _options(options)
     return Named(values.pop("name"), values)
+
+
+def _options(settings: Any) -> dict[str, Any]:
+    return {f.name: getattr(settings, f.name) for f in fields(settings)}
 
 
 def _with_names(words: Sequence[str]) -> list[str]:
@@ -137,7 +201,8 @@ def _last(words: list[str], flag: str) -> str | None:
     return found
 
 
-def _read(recipe: Path) -> dict[str, Any]:
+def read_recipe(recipe: Path) -> dict[str, Any]:
+    """A recipe file's tables; UserError where it cannot be read."""
     try:
         with open(recipe, "rb") as file:
             return tomllib.load(file)

@@ -19,7 +19,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Named:
-    """An entry of a table (a loss, a backbone) and the keyword arguments it is made with."""
+    """An entry of a table (a loss, a regulariser, a backbone) and the keyword arguments it is made with."""
 
     name: str
     """A name of the table."""
@@ -115,6 +115,8 @@ class Config:
     input: InputFormat = field(default_factory=InputFormat)
     backbone: Named = field(default_factory=lambda: Named("mobilefacenet", {"embedding_size": 256}))
     loss: Named = field(default_factory=lambda: Named("eqm"))
+    regularisers: tuple[Named, ...] = ()
+    """Added to the loss, each once; in a file `[[regularisers]]`, with `name` and its settings."""
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
@@ -128,21 +130,26 @@ def tables(config: Any) -> dict[str, Any]:
     }
 
 
-def to_toml(config: Config) -> str:
-    """The settings as a recipe file that `evenface train` reads back."""
+def to_toml(config: Any) -> str:
+    """The settings, a `Config` or another such dataclass, as a recipe file that is read back to the same."""
     lines: list[str] = []
 
     def write(table: dict[str, Any], path: str) -> None:
-        if path:
-            lines.append(f"\n[{path}]")
-        inner = {k: v for k, v in table.items() if isinstance(v, dict)}
+        inner = {k: v for k, v in table.items() if isinstance(v, dict) or _holds_tables(v)}
         # JSON's strings, numbers, booleans and lists are TOML's too, but for its surrogate pairs.
         lines.extend(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in table.items() if k not in inner)
         for name, value in inner.items():
-            write(value, f"{path}.{name}" if path else name)
+            place = f"{path}.{name}" if path else name
+            for one in value if isinstance(value, list) else [value]:
+                lines.append(f"\n[[{place}]]" if isinstance(value, list) else f"\n[{place}]")
+                write(one, place)
 
     write(tables(config), "")
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _holds_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from evenface import losses
 from evenface.backbones.saved import Card, save_model
 from evenface.data import BatchPlan, FaceDataset, load, loader, normalise
 from evenface.errors import UserError
+from evenface.losses import regularisers
 from evenface.training import checkpoint
 from evenface.training.arguments import resolve
 from evenface.training.config import Config, tables
@@ -24,6 +25,7 @@ from evenface.training.measure import Measures
 from evenface.training.optimizer import learning_rate, make_optimizer
 from evenface.training.processes import Processes, processes
 from evenface.training.record import write_record
+from evenface.training.turned import Turned
 
 
 def train(config: Config, folder: Path, *, resume: bool = False, console: Console | None = None) -> Path:
@@ -85,9 +87,11 @@ class _Run:
         net = self.card.create().to(me.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         size = config.backbone.options["embedding_size"]
         self.head = losses.create(config.loss.name, len(faces.identities), size, **config.loss.options)
+        for extra in config.regularisers:
+            regularisers.add(self.head, extra.name, **extra.options)
         self.head.use_class_sizes(torch.from_numpy(faces.counts()))
         self.head.to(me.device)
-        self.start = self.head.directions().detach()  # the same after a resume: the seed draws it
+        self.turned = Turned(self.head)  # before a resume: the seed draws the same start again
         self.net = net
         self.average = (
             AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)  # type: ignore[no-untyped-call]
@@ -209,17 +213,12 @@ class _Run:
             epoch=round(epoch, 3),
             loss=float(loss),
             **terms,
-            centres_turned=self._turned(),
+            **self.turned(),
             gradient_norm=float(norm),
             learning_rate=learning_rate(self.config.train, self.step - 1, self.steps),
             images_per_second=round(rate, 1),
         )
         log.advance(self.step, epoch=f"{epoch:.1f}", loss=f"{float(loss):.3f}", rate=f"{rate:.0f} images/s")
-
-    def _turned(self) -> float:
-        """The mean angle between the centres and where they started, degrees: near 0 they do not learn."""
-        cosine = (self.head.directions().detach() * self.start).sum(dim=1).clamp(-1, 1)
-        return round(float(torch.rad2deg(cosine.acos()).mean()), 3)
 
     def _measure(self, log: Log) -> None:
         if self.me.first:
@@ -235,13 +234,14 @@ class _Run:
                 self.best = values
                 notes = {
                     "loss": tables(self.config.loss),
+                    "regularisers": [tables(extra) for extra in self.config.regularisers],
                     "people": len(self.dataset.faces.identities),
                     "images": len(self.dataset.faces),
                     "images_skipped": self.skipped,
                     "step": self.step,
                     "steps": self.steps,
                     "seed": self.config.train.seed,
-                    "centres_turned": self._turned(),
+                    **self.turned(),
                     "chosen_by": by or "last step",
                     "measured": values,
                     "evenface": evenface.__version__,

@@ -1,7 +1,7 @@
 """Verification metrics: pure functions of numpy scores (higher = more alike) and bool `same`."""
 
 from evenface.evaluation.metrics.folds import FoldAccuracy, accuracy_by_fold
-from evenface.evaluation.metrics.roc import Roc, auc, eer, roc
+from evenface.evaluation.metrics.roc import Roc, auc, eer, read_eer, roc
 from evenface.evaluation.metrics.tar import Reading, TarAtFar, read_tar, tar_at_far
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "accuracy_by_fold",
     "auc",
     "eer",
+    "read_eer",
     "read_tar",
     "roc",
     "tar_at_far",

@@ -94,7 +94,11 @@ def eer(scores: ArrayLike, same: ArrayLike) -> float:
     >>> eer([0.9, 0.5, 0.5, 0.1], [True, True, False, False])
     0.25
     """
-    curve = roc(scores, same)
+    return read_eer(roc(scores, same))
+
+
+def read_eer(curve: Roc) -> float:
+    """`eer` of a ROC at hand."""
     far = curve.far
     # Rises from -1 (nothing passes) to +1 (everything does), so it crosses zero exactly once.
     excess = far + curve.tar - 1

@@ -62,7 +62,7 @@ def cfp(root: Path, kind: Kind = "ff", crop: Crop = "fiducials") -> PairSet:
             )
     return table.build(
         f"CFP-{kind.upper()}",
-        partial(_load, crop=crop),
+        partial(load_crop, crop=crop),
         {"crop": _RULE[crop]},
         [*dict.fromkeys(lists), *lengths, *landmarks],
     )
@@ -113,7 +113,12 @@ def _fiducials(image: Path) -> Path:
     return image.parents[3] / "Fiducials" / person / pose / f"{image.stem}.txt"
 
 
-def _load(path: Path, crop: Crop) -> Image:
+def load_crop(path: Path, crop: Crop = "fiducials") -> Image:
+    """The aligned 112x112 RGB crop, uint8 (112, 112, 3), of Data/Images/ID/{frontal,profile}/NN.jpg.
+
+    Raises:
+        UserError: the picture or its landmarks do not fit.
+    """
     image = read_image(path)
     if crop == "fiducials":
         return warp(image, similarity(_five_points(_fiducials(path)), TEMPLATE_112))

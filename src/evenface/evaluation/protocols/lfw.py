@@ -60,7 +60,7 @@ def lfw(root: Path, crop: Crop = "lfw-a", pairs: Path | None = None) -> PairSet:
                     f"expected the pictures as {root}/images/Name/Name_0001.jpg or {root}/Name/Name_0001.jpg"
                 )
         table.add(first, second, same, fold)
-    return table.build("LFW", partial(_load, crop=crop), {"crop": _RULE[crop]}, [pairs])
+    return table.build("LFW", partial(load_crop, crop=crop), {"crop": _RULE[crop]}, [pairs])
 
 
 def _header(pairs: Path, line: str) -> tuple[int, int]:
@@ -89,7 +89,8 @@ def _path(folder: Path, name: str, number: str) -> Path:
     return folder / name / f"{name}_{int(number):04d}.jpg"
 
 
-def _load(path: Path, crop: Crop) -> Image:
+def load_crop(path: Path, crop: Crop = "lfw-a") -> Image:
+    """The aligned 112x112 RGB crop, uint8 (112, 112, 3), of a picture; UserError if it is of another size."""
     image = read_image(path)
     size = _SIZE[crop]
     if image.shape[:2] != (size, size):

@@ -1,0 +1,53 @@
+"""AdaCos."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from evenface.errors import require_range
+from evenface.losses.base import CentreHead
+
+
+class AdaCos(CentreHead):
+    """AdaCos (Zhang et al., CVPR 2019, eq. 14): softmax over cosines with a scale that follows the training.
+
+    No setting. The scale starts at sqrt(2) log(C - 1) (eq. 12), and before each training step becomes
+
+        log(B) / cos(min(pi / 4, median over the batch of the target's angle)),
+        B = mean over i of sum_{j != y} exp(scale c_ij), with the scale of the step before.
+
+    Args:
+        num_classes: C, 3 or more: with 2 the scale would be 0.
+        embedding_size: D, 2 or more.
+
+    Attributes:
+        scale: buffer (), s; in evaluation mode it stays as it is.
+        terms: after each call "scale".
+
+    Raises:
+        UserError: an argument outside its range.
+    """
+
+    scale: Tensor
+
+    def __init__(self, num_classes: int, embedding_size: int):
+        require_range("loss.num_classes", num_classes, 3, 2**31)
+        super().__init__(num_classes, embedding_size)
+        self.register_buffer("scale", torch.tensor(math.sqrt(2.0) * math.log(num_classes - 1)))
+
+    def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of scale * cosine."""
+        cosine = self.cosines(embeddings)
+        if self.training:
+            self.scale = self._next_scale(cosine.detach(), labels)
+        self.terms = {"scale": self.scale}
+        return F.cross_entropy(self.scale * cosine, labels)
+
+    def _next_scale(self, cosine: Tensor, labels: Tensor) -> Tensor:
+        target = labels[:, None]
+        rivals = (self.scale * cosine).scatter(1, target, -math.inf).logsumexp(dim=(0, 1))
+        angle = cosine.gather(1, target).acos().quantile(0.5).clamp(max=math.pi / 4)
+        # With few classes, all rivals opposite would make log(B) negative and turn the loss around.
+        return ((rivals - math.log(len(labels))) / angle.cos()).clamp(min=1e-3)
