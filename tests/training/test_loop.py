@@ -177,7 +177,10 @@ def _interrupt_at(patch: pytest.MonkeyPatch, step: int) -> None:
 
 
 def test_two_processes_train_as_one(config: Config, tmp_path: Path):
-    """gloo; a backbone without batch norm, of which each process would have its own."""
+    """gloo; a backbone without batch norm, of which each process would have its own.
+
+    The sums run in another order, so float32 weights drift apart a little at every step.
+    """
     config = replace(
         config,
         input=replace(config.input, height=32, width=32),
@@ -192,12 +195,12 @@ def test_two_processes_train_as_one(config: Config, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4)
     for a, b in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):
-        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
-        assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-4)
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-3)
     heads = [checkpoint.load(tmp_path / n / "checkpoints/last.pt")["head"]["centres"] for n in ("one", "two")]
-    torch.testing.assert_close(*heads, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(*heads, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["bf16"])
@@ -206,6 +209,12 @@ def test_low_precision_learns(config: Config, tmp_path: Path, precision: str):
     train(config, tmp_path / "run", console=QUIET)
     story = lines(tmp_path / "run")
     assert story[-1]["loss"] < 0.8 * story[0]["loss"]
+
+
+def test_one_held_out_person_is_refused(config: Config, tmp_path: Path):
+    config = replace(config, data=replace(config.data, holdout=1))
+    with pytest.raises(UserError, match=r"data\.holdout: one person makes no pair of two people"):
+        train(config, tmp_path / "run", console=QUIET)
 
 
 def test_measures_held_out_people_and_keeps_the_best(config: Config, tmp_path: Path):
@@ -262,8 +271,8 @@ def test_a_folder_with_a_run_is_not_overwritten(config: Config, tmp_path: Path):
 
 def test_resuming_with_other_people_is_refused(config: Config, tmp_path: Path):
     train(config, tmp_path / "run", console=QUIET)
-    fewer = replace(config, data=replace(config.data, holdout=1))
-    with pytest.raises(UserError, match="was trained on 48 images of 6 people, and now there are 40"):
+    fewer = replace(config, data=replace(config.data, holdout=2))
+    with pytest.raises(UserError, match="was trained on 48 images of 6 people, and now there are 32"):
         train(fewer, tmp_path / "run", resume=True, console=QUIET)
 
 

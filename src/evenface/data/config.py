@@ -24,7 +24,7 @@ class DataConfig:
     min_images: int = 2
     """People with fewer images are left out; 1 or more."""
     holdout: int = 0
-    """People kept out of training for validation, drawn from those with 2 or more images; 0 or more."""
+    """People kept out of training for validation, drawn from those with 2 or more images; 0, or 2 or more."""
     corrupt: Corrupt = "stop"
     """What to do at an image that cannot be read: stop, or skip it and count it."""
     sampler: SamplerName = "random"

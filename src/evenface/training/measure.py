@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from evenface.data import FaceSet
+from evenface.errors import UserError
 from evenface.evaluation.embed import ImageFiles, embed
 from evenface.evaluation.metrics import auc, tar_at_far
 from evenface.evaluation.people import all_pairs
@@ -22,9 +23,14 @@ class Measures:
         best_by: the value that decides which checkpoint is the best: the held-out people where there are
             any, so that a benchmark is not chosen on; otherwise the first set; None where nothing is
             measured on the way.
+
+    Raises:
+        UserError: a set is not as it should be, or one person alone is held out.
     """
 
     def __init__(self, config: Config, held: FaceSet | None):
+        if held and len(held.identities) == 1:
+            raise UserError("data.holdout: one person makes no pair of two people; hold out 2 or more")
         evaluate = config.evaluate
         roots = {"lfw": evaluate.lfw, "cfp-ff": evaluate.cfp, "cfp-fp": evaluate.cfp}
         self._sets: dict[str, PairSet] = {
