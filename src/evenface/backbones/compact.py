@@ -13,7 +13,7 @@ def build(
 ) -> nn.Module:
     """Four 3x3 convolutions of stride 2 with (0, 1, 2, 1) residual blocks, all weights of the last map used.
 
-    2.8 M parameters and 51 M multiply-adds at 48x48 gray with 256 dimensions: for inputs of 40 to 64 pixels.
+    2.8 M parameters and 51 M multiply-adds at 48x48 gray with 256 dimensions: for inputs of 40 to 80 pixels.
     LeakyReLU rather than PReLU, whose backward pass takes a CPU longer. Arguments as in
     `evenface.backbones.create`; `dropout` in [0, 1) acts before the fully connected layer.
     """
