@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from evenface import cli
+from evenface import backbones, cli, losses
 from evenface.backbones.saved import Card, save_model
 from evenface.faces import InputFormat
+from evenface.losses.regularisers import REGULARISERS
 
 
 def test_help_has_examples(capsys):
@@ -39,8 +40,9 @@ def test_train_help_shows_the_chosen_loss(capsys):
 def test_info_lists_everything(capsys):
     assert cli.main(["info", "--size", "112x96"]) == 0
     words = capsys.readouterr().out
-    for name in ("iresnet100", "mobilefacenet", "sphereface20", "eqm", "arcface"):
-        assert name in words
+    for name in [*backbones.names(), *losses.LOSSES, *REGULARISERS]:
+        assert f"│ {name} " in words
+    assert "--regularisers.center.weight 0.01" in words
 
 
 @pytest.mark.parametrize(

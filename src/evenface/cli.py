@@ -13,6 +13,7 @@ usage: evenface COMMAND ...
   train     train a model on a folder of people, or as a recipe says
   evaluate  measure a model, ours or any ONNX file, on LFW and CFP
   demo      EqM beside three other losses on the ORL faces: four minutes, one HTML page
+  lab       compare losses on fixed features of real faces: seconds a run
   info      the losses and the backbones, with what they cost
 
 examples
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": _train,
         "evaluate": _evaluate,
         "demo": _demo,
+        "lab": _lab,
         "info": _info,
     }
     if not words or words[0] in ("-h", "--help", "help"):
@@ -102,6 +104,14 @@ def _evaluate(words: list[str]) -> int:
     from evenface.evaluation.command import run
 
     return run(words)
+
+
+def _lab(words: list[str]) -> int:
+    from evenface.lab.command import lab
+
+    output, words = _take(words, "-o", "--output")
+    recipe = Path(words.pop(0)) if words and not words[0].startswith("-") else None
+    return lab(words, recipe, Path(output) if output else None)
 
 
 def _demo(words: list[str]) -> int:

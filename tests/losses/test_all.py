@@ -109,10 +109,32 @@ def test_invariant_to_the_order_of_classes_and_of_samples(head):
     torch.testing.assert_close(head(x[rows], torch.argsort(order)[y][rows]), before)
 
 
-def test_batches_of_one_sample_and_of_one_class(head):
+@pytest.mark.parametrize("kind", ["one sample", "one class", "copies", "zeros"])
+def test_degenerate_batches_have_finite_gradients(head, kind):
     x, y = batch()
-    for part in (slice(0, 1), y == y[0]):
-        assert torch.isfinite(head(x[part], y[part]))
+    x, y = {
+        "one sample": (x[:1], y[:1]),
+        "one class": (x[y == y[0]], y[y == y[0]]),
+        "copies": (x[:1].repeat(N, 1), y),
+        "zeros": (0 * x, y),
+    }[kind]
+    loss = head(x.requires_grad_(), y)
+    loss.backward()
+    assert torch.isfinite(loss)
+    for weight in (x, *head.parameters()):
+        assert torch.isfinite(weight.grad).all()
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_fewest_classes_and_dimensions(head, samples):
+    fewest = 3 if isinstance(head, losses.AdaCos) else 2
+    small = type(head)(fewest, 2)
+    x = torch.randn(samples, 2, generator=torch.Generator().manual_seed(6)).requires_grad_()
+    loss = small(x, torch.arange(samples) % 2)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(x.grad).all()
+    for weight in small.parameters():
+        assert torch.isfinite(weight.grad).all()
 
 
 def test_state_is_saved_and_restored(head):

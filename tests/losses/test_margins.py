@@ -45,6 +45,10 @@ def test_normalized_softmax(scale):
     head, x, y = heads_and_data("normalized-softmax", scale=scale)
     assert isinstance(head, NormalizedSoftmax)
     assert float(head(x, y)) == pytest.approx(cross_entropy(scale * cosines(head, x), y), rel=1e-10)
+    peer = oracle.NormalizedSoftmaxLoss(11, 8, temperature=1 / scale).double()
+    with torch.no_grad():
+        peer.W.copy_(head.centres.T)
+    assert float(head(x, y)) == pytest.approx(float(peer(x, y)), rel=1e-6)
 
 
 @pytest.mark.parametrize(("scale", "margin"), [(64.0, 0.35), (32.0, 0.0), (10.0, 0.5)])
@@ -112,6 +116,10 @@ def test_sphereface_anneals_and_then_has_the_whole_margin():
     own = cosine[torch.arange(30), y].arccos()
     cosine[torch.arange(30), y] = head.psi(own.cos())
     assert float(head(x, y)) == pytest.approx(cross_entropy(x.norm(dim=1)[:, None] * cosine, y), rel=1e-8)
+    peer = oracle.SphereFaceLoss(11, 8, margin=3, scale=1).double()
+    with torch.no_grad():
+        peer.W.copy_(head.centres.T)
+    assert float(head(x, y)) == pytest.approx(float(peer(x, y)), rel=1e-6)
 
 
 def test_sphereface_without_margin_is_softmax_over_normalised_centres():

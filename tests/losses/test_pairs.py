@@ -73,10 +73,20 @@ def slow_npair(x, y, norm_weight):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("margin", [0.0, 1.0, 2.0])
-def test_contrastive_is_its_definition(seed, margin):
+def test_contrastive_is_its_definition_and_agrees_with_an_oracle(seed, margin):
     x, y = data(seed)
     head = Contrastive(6, 5, margin=margin)
     assert value(head, x, y) == pytest.approx(slow_contrastive(x, y, margin), rel=1e-9)
+    peer = oracle.ContrastiveLoss(
+        neg_margin=margin,
+        distance=distances.LpDistance(normalize_embeddings=True),
+        reducer=reducers.DoNothingReducer(),
+    )
+    parts = [
+        part["losses"] for part in peer(x, y).values()
+    ]  # of each pair d or max(0, margin - d), no squares
+    assert len(parts) == 2
+    assert value(head, x, y) == pytest.approx(sum(float((p**2).mean()) / 2 for p in parts), rel=1e-6)
 
 
 def test_contrastive_at_known_angles():

@@ -1,0 +1,56 @@
+"""`evenface lab`."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from evenface.errors import UserError
+from evenface.lab.config import LabConfig, SourceName
+from evenface.lab.run import run
+from evenface.training.arguments import parse_as
+from evenface.training.config import to_toml
+
+HELP = """One run of the quick lab: gradient histograms of real faces, a two-layer network, seconds a run.
+
+examples
+  evenface lab recipes/lab/cfp-to-lfw.toml --lab.cfp CFP --lab.lfw LFW -o runs/lab
+  evenface lab recipes/lab/cfp-to-lfw.toml --loss arcface --loss.scale 64 --train.seed 1 -o runs/arcface
+  evenface compare recipes/lab/losses-cfp-to-lfw.toml --lab.cfp CFP --lab.lfw LFW -o runs/losses
+
+DIR gets config.toml, which repeats the run, and figures.json. The features are computed once and kept in
+the user's cache (~/.cache/evenface, or below XDG_CACHE_HOME)."""
+
+
+def lab(words: list[str], recipe: Path | None, output: Path | None) -> int:
+    """Train, measure, write figures.json into `output`, and print the figures.
+
+    Raises:
+        UserError: a setting, a folder or a picture is wrong, or `output` has a run already.
+    """
+    config = parse_as(LabConfig, words, prog="evenface lab [RECIPE.toml]", description=HELP, recipe=recipe)
+    if output is None:
+        raise UserError("-o: name the folder that the run is written to, for example -o runs/lab")
+    if (output / "figures.json").exists():
+        raise UserError(f"{output}: already has a run; name another -o")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+
+        def shown(name: SourceName) -> "partial[None]":
+            return partial(_show, progress, progress.add_task(f"features of {name}"))
+
+        sets, figures = run(config, shown)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    unfinished = output / "figures.json.unfinished"  # figures.json is there whole, or not at all
+    unfinished.write_text(json.dumps(figures, indent=2) + "\n")
+    unfinished.replace(output / "figures.json")
+    print(sets)
+    for name, value in figures.items():
+        print(f"  {name:22} {value:.4f}")
+    return 0
+
+
+def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)

@@ -1,0 +1,71 @@
+"""How many images each training person has."""
+
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evenface.errors import UserError
+
+Ints = NDArray[np.int64]
+
+
+def geometric(people: int, imbalance: float) -> NDArray[np.float64]:
+    """Shares (people,) that fall by the same factor from each person to the next."""
+    return np.asarray(imbalance ** -(np.arange(people) / max(people - 1, 1)))
+
+
+def power(people: int, imbalance: float) -> NDArray[np.float64]:
+    """Shares (people,) that fall by a power of the place: few people with many images, as in collections."""
+    return np.asarray(np.arange(1, people + 1) ** (-log(imbalance) / log(max(people, 2))))
+
+
+def sizes(shares: NDArray[np.float64], images: int) -> Ints:
+    """`images` shared out in whole numbers, (people,), each to within one of its share.
+
+    Raises:
+        UserError: somebody would get none.
+    """
+    exact = shares / shares.sum() * images
+    counts: Ints = np.floor(exact).astype(np.int64)
+    counts[np.argsort(counts - exact, kind="stable")[: images - counts.sum()]] += 1
+    if counts.min() < 1:
+        raise UserError(
+            f"lab.images: {images} are too few for {len(shares)} people at this imbalance: the last "
+            "gets none; use more, or a smaller lab.imbalance"
+        )
+    return counts
+
+
+def draw(labels: Ints, sizes: Ints, rng: np.random.Generator) -> Ints:
+    """Indices of images such that the person with the k-th most images gives sizes[k] of them.
+
+    Args:
+        labels: (N,), the person of each image, 0 to C-1.
+        sizes: (K,), falling, K <= C. The order of people with as many images, and the images, are drawn.
+
+    Raises:
+        UserError: the k-th person has fewer than sizes[k].
+    """
+    counts = np.bincount(labels)
+    order = np.lexsort((rng.random(len(counts)), -counts))[: len(sizes)]
+    if len(order) < len(sizes):
+        raise UserError(f"lab.people: {len(sizes)} are more than there are, {len(order)}")
+    if (short := counts[order] < sizes).any():
+        k = int(np.argmax(short))
+        raise UserError(
+            f"lab.images: the person at place {k + 1} of the cut needs {sizes[k]} images and has "
+            f"{counts[order[k]]}; use fewer images, a smaller lab.imbalance, or more people"
+        )
+    wanted = np.zeros(len(counts), dtype=np.int64)
+    wanted[order] = sizes
+    return at_most(labels, wanted, rng)
+
+
+def at_most(labels: Ints, limits: Ints, rng: np.random.Generator) -> Ints:
+    """Indices, rising, of up to limits[c] images of each person c, drawn."""
+    shuffled = rng.permutation(len(labels))
+    by_person = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    counts = np.bincount(labels, minlength=len(limits))
+    number = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(by_person[number < limits[labels[by_person]]])
