@@ -1,6 +1,7 @@
 """`evenface info`: what there is to choose from, and what it costs."""
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,8 +13,9 @@ from rich.table import Table
 from evenface import backbones, losses
 from evenface.backbones.count import count
 from evenface.faces import InputFormat
+from evenface.losses.regularisers import REGULARISERS
 
-HELP = """The backbones with their parameters and multiply-adds, and the losses.
+HELP = """The backbones with their parameters and multiply-adds, the losses, and the regularisers.
 
 examples
   evenface info
@@ -33,7 +35,7 @@ class InfoOptions:
 
 
 def run(words: list[str]) -> int:
-    """Print both tables."""
+    """Print the tables."""
     options = tyro.cli(InfoOptions, args=words, prog="evenface info", description=HELP)
     height, width = InputFormat.size(options.size)
     form = InputFormat(height, width, options.colour)  # type: ignore[arg-type]  # checked there
@@ -55,8 +57,13 @@ def run(words: list[str]) -> int:
         table.add_row(name, f"{cost.parameters / 1e6:.2f}", f"{cost.multiply_adds / 1e6:,.0f}")
     console.print(table)
 
-    table = Table("loss", "what it is", title="losses: their settings by `evenface train --loss NAME --help`")
-    for name, loss in losses.LOSSES.items():
-        table.add_row(name, (inspect.getdoc(loss) or "").split("\n")[0])
-    console.print(table)
+    kinds: dict[str, tuple[Mapping[str, type], str]] = {
+        "loss": (losses.LOSSES, "losses: their settings by `evenface train --loss NAME --help`"),
+        "regulariser": (REGULARISERS, "add to a loss: `evenface train --regularisers.center.weight 0.01`"),
+    }
+    for kind, (entries, title) in kinds.items():
+        table = Table(kind, "what it is", title=title)
+        for name, entry in entries.items():
+            table.add_row(name, (inspect.getdoc(entry) or "").split("\n")[0])
+        console.print(table)
     return 0

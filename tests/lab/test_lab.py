@@ -94,6 +94,7 @@ def test_geometry_against_loops():
     assert figures["scopes.cv"] == pytest.approx(np.std(scope) / np.mean(scope), rel=1e-3)
     assert figures["scopes.mean"] == pytest.approx(np.mean(scope), rel=1e-4)
     assert figures["margins.mean"] == pytest.approx(margins.mean(), rel=1e-4)
+    assert figures["margins.sd"] == pytest.approx(np.std(margins), rel=1e-3)
     assert figures["margins.tail"] == pytest.approx(margins[3], rel=1e-4)
     assert figures["margins.head"] == pytest.approx(margins[0], rel=1e-4)
 

@@ -19,10 +19,10 @@ def measure(net: nn.Module, head: FaceLoss, train: Faces, test: Faces) -> dict[s
     Returns, as shares: `tar@far=...`, `eer`, `rank1` (leave one out). As standard deviation over mean, over
     the training people: `centres.cv` of the angle to the nearest other centre, `means.cv` the same of the
     empirical means, `scopes.cv` of the mean angle to the own centre, `scopes2.cv` of the expected largest
-    angle of two images, `margins.cv` of half the angle to the nearest other centre less the mean scope. In
-    degrees: `centres.mean`, `scopes.mean`, `margins.mean`, and `margins.head` and `margins.tail` of the
-    third of the people with the most images, and of that with the fewest. Where the loss has no centres,
-    the empirical means stand for them.
+    angle of two images. In degrees: `centres.mean`, `scopes.mean`, and of the margins, half the angle to the
+    nearest other centre less the mean scope, `margins.mean`, `margins.sd`, and `margins.head` and
+    `margins.tail`: of the third of the people with the most images, and of that with the fewest. Where the
+    loss has no centres, the empirical means stand for them.
     """
     net.eval()
     embeddings = net(test.features).numpy()
@@ -46,10 +46,10 @@ def measure(net: nn.Module, head: FaceLoss, train: Faces, test: Faces) -> dict[s
         "means.cv": spread(nearest(means)[0]).cv,
         "scopes.cv": width.cv,
         "scopes2.cv": spread(own.largest_of(2)).cv,
-        "margins.cv": spread(margins).cv,
         "centres.mean": apart.mean,
         "scopes.mean": width.mean,
         "margins.mean": float(margins.mean()),
+        "margins.sd": spread(margins).sd,
         "margins.head": float(margins[order[:third]].mean()),
         "margins.tail": float(margins[order[-third:]].mean()),
     }

@@ -10,13 +10,13 @@ class LSoftmax(SphereFace):
     """L-Softmax (Liu et al., ICML 2016, eq. 4 and 6): SphereFace's margin before anything was normalised.
 
     The target's logit is |x| |w_y| psi(angle), a rival's x . w_j. The annealing is that of `SphereFace`,
-    with the numbers of the authors' code; they advise a `least_lambda` of 5 or 10 for large sets.
+    with the numbers of the authors' example; its `least_lambda` is 0, and they advise 5 or 10 for large sets.
 
     Args:
         num_classes: C, 2 or more.
         embedding_size: D, 2 or more.
         margin: m, a whole number, 1 to 8; 1 is no margin.
-        first_lambda: weight of the plain cosine at the first step, 0 or more.
+        first_lambda: weight of the plain cosine before the first step, 0 or more.
         least_lambda: the weight that it falls to, 0 or more.
         decay: how fast it falls, a step, 0 or more.
         power: how steeply it falls, 0 or more.

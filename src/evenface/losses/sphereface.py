@@ -29,7 +29,7 @@ class SphereFace(CentreHead):
         num_classes: C, 2 or more.
         embedding_size: D, 2 or more.
         margin: m, a whole number, 1 to 8; 1 is no margin.
-        first_lambda: weight of the plain cosine at the first step, 0 or more.
+        first_lambda: weight of the plain cosine before the first step, 0 or more.
         least_lambda: the weight that it falls to, 0 or more.
         decay: how fast it falls, a step, 0 or more.
         power: how steeply it falls, 0 or more.
