@@ -23,7 +23,8 @@ class SphereFaceR(CosineHead):
         v2: a rival's cosine becomes cos(angle / m), the target keeps its own
 
     The gradient passes the margin as if it were a constant shift of the cosine (the paper's characteristic
-    gradient detachment). The defaults are the authors' configuration of v2.
+    gradient detachment). The defaults are the authors' configuration of v2, which also multiplies the loss by
+    50 / s; that is left out.
 
     Args:
         num_classes: C, 2 or more.
