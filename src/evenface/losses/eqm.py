@@ -17,47 +17,34 @@ class EqM(CosineHead):
 
     After Sun, Yang, Xue, Liao (IEEE TMM 2020). **The equations are derived here** from the promises of the
     paper's abstract, not copied from its text; `docs/eqm.md` gives the derivation. With c the cosines, s
-    the scale, t the sharpness, l = `lower`, u = `upper`, v = `centre_upper`, h = `hardness`, K the classes
-    in the batch, B_k the batch's samples of class k, and m = sum_i p_i c_iy the mean own cosine (q and m
-    are constants, without gradient):
+    the scale, l = `lower`, u = `upper`, v = `centre_upper`, h = `hardness`, and K the classes in the batch:
 
-        M_i = log(1 + sum_{j != y} exp(t (c_ij - u))) / t
-        L_i = log(1 + exp(s (l + M_i - c_iy))) / s
-        q_i = softmax of (-h t c_iy) over the batch's samples of class y
-        p_i = q_i sqrt|B_y| / sum_{k in K} sqrt|B_k|
-        R_k = log(1 + sum_{j != k} exp(r (w_k . w_j - v))) / r, r = sqrt(D) log(C)
-        V   = sum_i p_i H(c_iy - m), H(d) = d^2 / 2 up to |d| = 1 / scope_weight, straight beyond
-        L   = gain (sum_i p_i L_i + centre_weight 1/|K| sum_k R_k + scope_weight V)
+        L_i = log(1 + exp(-s (c_iy - l)) (1 + sum_{j != y} exp(s (c_ij - u))))
+        q_i = softmax of (-h s c_iy) over the batch's samples of class y (no gradient)
+        R   = mean over k in K of log(1 + sum_{j != k} exp(s (w_k . w_j - v)))
+        L   = (gain / s) (1/|K| sum_i q_i L_i + centre_weight R)
 
-    M_i is a smooth maximum of 0 and of how far each rival passes the upper limit, in units of cosine. The
-    reference 0 makes both limits absolute. The scale only rounds the corner at the lower limit: where rivals
-    lie is read at the sharpness, so a small scale does not drown the near rivals in the mass of far ones.
-    q lets the samples that strayed furthest speak loudest, and a class counts as the square root of its
-    samples in the batch; R keeps centres apart whatever their classes' sizes, at a sharpness r that tells
-    cosines 1 / sqrt(D) apart, by which those of random directions differ; V makes the scopes alike: it holds
-    back the samples that are nearer to their centre than the mean and pulls the farther ones, each by no more
-    than the full pull of L_i, so none is pushed away while it is below the lower limit.
+    The fixed reference logit in L_i makes both limits absolute; q lets the samples that strayed furthest
+    speak loudest and every class count the same however many samples it has; R keeps centres apart
+    whatever their classes' sizes; gain / s keeps the gradient's size from following the scale.
 
     Args:
         num_classes: C, 2 or more.
         embedding_size: D, 2 or more.
-        scale: s, greater than 0, how sharp the corner at the lower limit is.
+        scale: s, greater than 0.
         lower: l, the lower limit of intra-class similarity: cosine, -1 to 1, above `upper`.
         upper: u, the upper limit of inter-class similarity: cosine, -1 to 1.
-        sharpness: t, greater than 0, or "auto": log(C) / u, at which C rivals at right angles to a sample
-            weigh together no more than one at the upper limit; needs u > 0.
         hardness: h, 0 or more; 0 weighs a class's samples alike.
         centre_weight: lambda, 0 or more; 0 leaves the centre term out.
         centre_upper: v, cosine, -1 to 1, or "auto": the least possible largest cosine between C directions
             in D dimensions (`least_largest_cosine`).
-        scope_weight: mu, 0 or more; 0 leaves the scopes free.
-        gain: g, greater than 0, the largest gradient of L_i with respect to the own cosine.
+        gain: g, greater than 0, the size of the gradient in place of s.
 
     Attributes:
-        terms: after each call "sample", "centre" and "scope", times gain, without the other two's weights.
+        terms: after each call "sample" and "centre", both already times gain / s, without `centre_weight`.
 
     Raises:
-        UserError: an argument outside its range, or "auto" sharpness with `upper` not above 0.
+        UserError: an argument outside its range.
     """
 
     def __init__(
@@ -68,11 +55,9 @@ class EqM(CosineHead):
         scale: float = 32.0,
         lower: float = 0.6,
         upper: float = 0.2,
-        sharpness: float | Literal["auto"] = "auto",
         hardness: float = 0.3,
         centre_weight: float = 0.3,
         centre_upper: float | Literal["auto"] = "auto",
-        scope_weight: float = 8.0,
         gain: float = 30.0,
     ):
         super().__init__(num_classes, embedding_size, scale=scale)
@@ -82,63 +67,43 @@ class EqM(CosineHead):
             raise UserError(
                 f"loss.upper: {upper} must be below loss.lower, {lower}: the margin is their difference"
             )
-        if sharpness == "auto":
-            if upper <= 0:
-                raise UserError(
-                    f"loss.sharpness: auto is log(classes) / loss.upper and needs loss.upper above 0, "
-                    f"found {upper}. Give a number, such as 32"
-                )
-            sharpness = math.log(num_classes) / upper
-        require_range("loss.sharpness", sharpness, 1e-3, 1e6)
         require_range("loss.hardness", hardness, 0.0, 1e3)
         require_range("loss.centre_weight", centre_weight, 0.0, 1e6)
-        require_range("loss.scope_weight", scope_weight, 0.0, 1e6)
         require_range("loss.gain", gain, 1e-6, 1e6)
         if centre_upper == "auto":
             centre_upper = least_largest_cosine(num_classes, embedding_size)
         require_range("loss.centre_upper", centre_upper, -1.0, 1.0)
         self.lower = lower
         self.upper = upper
-        self.sharpness = float(sharpness)
         self.hardness = hardness
         self.centre_weight = centre_weight
         self.centre_upper = float(centre_upper)
-        self.centre_sharpness = math.sqrt(embedding_size) * math.log(num_classes)
-        self.scope_weight = scope_weight
         self.gain = gain
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """gain (L_sample + centre_weight R + scope_weight V)."""
-        present, position, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+        """(gain / s) (L_sample + centre_weight R)."""
+        present, position = torch.unique(labels, return_inverse=True)
         cosine = self.cosines(embeddings)
         own = cosine.gather(1, labels[:, None]).squeeze(1)
-        short = self.lower + _highest(cosine - self.upper, labels, self.sharpness) - own
-        each = F.softplus(self.scale * short) / self.scale
-        strayed = -self.hardness * self.sharpness * own.detach()
-        share: Tensor = counts.to(own.dtype).sqrt()
-        weight = _softmax_by_group(strayed, position, len(present)) * (share / share.sum())[position]
-        sample = (weight * each).sum()
-        scope = centre = torch.zeros_like(sample)
-        if self.scope_weight:
-            mean = (weight * own).sum().detach().expand_as(own)
-            apart = F.huber_loss(own, mean, reduction="none", delta=1 / self.scope_weight)
-            scope = (weight * apart).sum()
+        above = self.scale * (own - self.lower)
+        each = F.softplus(self._log1p_rivals(cosine - self.upper, labels) - above)
+        weight = _softmax_by_group(-self.hardness * above.detach(), position, len(present))
+        sample = (weight * each).sum() / len(present)
+
         if self.centre_weight:
             directions = self.directions()
             between = (directions[present] @ directions.T).clamp(-1.0, 1.0)
-            centre = _highest(between - self.centre_upper, present, self.centre_sharpness).mean()
+            centre = self._log1p_rivals(between - self.centre_upper, present).mean()
+        else:
+            centre = torch.zeros_like(sample)
 
-        self.terms = {
-            "sample": self.gain * sample.detach(),
-            "centre": self.gain * centre.detach(),
-            "scope": self.gain * scope.detach(),
-        }
-        return self.gain * (sample + self.centre_weight * centre + self.scope_weight * scope)
+        factor = self.gain / self.scale
+        self.terms = {"sample": factor * sample.detach(), "centre": factor * centre.detach()}
+        return factor * (sample + self.centre_weight * centre)
 
-
-def _highest(excess: Tensor, own: Tensor, sharpness: float) -> Tensor:
-    """Smooth max(0, largest excess of a rival) of each row: the own class's place takes the 0."""
-    return (sharpness * excess).scatter(1, own[:, None], 0.0).logsumexp(dim=1) / sharpness
+    def _log1p_rivals(self, excess: Tensor, own: Tensor) -> Tensor:
+        """log(1 + sum_{j != own} exp(s excess_j)) of each row: the own class's place takes the 1 = exp(0)."""
+        return (self.scale * excess).scatter(1, own[:, None], 0.0).logsumexp(dim=1)
 
 
 def _softmax_by_group(logits: Tensor, group: Tensor, groups: int) -> Tensor:
