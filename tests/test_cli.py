@@ -21,7 +21,7 @@ def test_help_has_examples(capsys):
     assert cli.main([]) == 2
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "demo", "info"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "demo", "compare", "picture", "info"])
 def test_every_command_teaches(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main([command, "--help"])

@@ -21,8 +21,10 @@ RANK = {
     "demo": 5,
     "lab": 5,
     "info": 5,
-    "cli": 6,
-    "__main__": 7,
+    "picture": 5,
+    "compare": 6,
+    "cli": 7,
+    "__main__": 8,
     "__init__": -1,
 }
 # Pictures are read by data; networks need the input's format.

@@ -13,7 +13,8 @@ usage: evenface COMMAND ...
   train     train a model on a folder of people, or as a recipe says
   evaluate  measure a model, ours or any ONNX file, on LFW and CFP
   demo      EqM beside three other losses on the ORL faces: four minutes, one HTML page
-  lab       compare losses on fixed features of real faces: seconds a run
+  lab       one run on fixed features of real faces, to compare losses: seconds
+  picture   ten classes on the circle and the sphere, loss beside loss: a minute or two
   info      the losses and the backbones, with what they cost
 
 examples
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "evaluate": _evaluate,
         "demo": _demo,
         "lab": _lab,
+        "compare": _compare,
+        "picture": _picture,
         "info": _info,
     }
     if not words or words[0] in ("-h", "--help", "help"):
@@ -116,6 +119,18 @@ def _lab(words: list[str]) -> int:
 
 def _demo(words: list[str]) -> int:
     from evenface.demo.command import run
+
+    return run(words)
+
+
+def _compare(words: list[str]) -> int:
+    from evenface.compare.command import run
+
+    return run(words)
+
+
+def _picture(words: list[str]) -> int:
+    from evenface.picture.command import run
 
     return run(words)
 

@@ -236,6 +236,28 @@ def test_measures_held_out_people_and_keeps_the_best(config: Config, tmp_path: P
     assert card.notes["people"] == 4
 
 
+def test_figures_are_there_when_the_run_is_complete(config: Config, tmp_path: Path, monkeypatch):
+    config = replace(config, data=replace(config.data, holdout=2), evaluate=EvaluateConfig(every=4))
+    figures = tmp_path / "run/figures.json"
+    saved = checkpoint.save
+
+    def stop(state, path):
+        if state["step"] == 5:
+            raise KeyboardInterrupt
+        saved(state, path)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint, "save", stop)
+        train(config, tmp_path / "run", console=QUIET)
+    assert not figures.exists()  # though the people were measured at step 4
+    run = train(config, tmp_path / "run", resume=True, console=QUIET)
+    _, card = load_model(run)
+    assert json.loads(figures.read_text()) == card.notes["measured"] and "heldout.auc" in card.notes["measured"]
+    figures.unlink()
+    train(config, tmp_path / "run", resume=True, console=QUIET)  # all steps are done already
+    assert json.loads(figures.read_text()) == card.notes["measured"]
+
+
 def test_a_nan_stops_with_step_files_and_checkpoint(config: Config, tmp_path: Path):
     config = replace(config, train=replace(config.train, learning_rate=1e5, clip=0.0, warmup=0.0, epochs=50))
     with pytest.raises(

@@ -74,7 +74,7 @@ def parse_as(
         _require_known(table, arguments, recipe)
     parsed = tyro.cli(
         arguments,
-        args=[*_flags(table), *words],
+        args=[*flags(table), *words],
         prog=prog,
         description=description,
     )
@@ -227,12 +227,12 @@ def _require_known(table: dict[str, Any], kind: Any, recipe: Path, path: str = "
             _require_known(value, inner, recipe, f"{path}{name}.")
 
 
-def _flags(table: dict[str, Any], path: str = "") -> list[str]:
+def flags(table: dict[str, Any], path: str = "") -> list[str]:
     """A table as the words that say the same on a command line."""
     words: list[str] = []
     for name, value in table.items():
         if isinstance(value, dict):
-            words += _flags(value, f"{path}{name}.")
+            words += flags(value, f"{path}{name}.")
         elif isinstance(value, bool):
             words.append(f"--{path}{'' if value else 'no-'}{name}")
         elif isinstance(value, list):

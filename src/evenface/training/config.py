@@ -132,20 +132,29 @@ def tables(config: Any) -> dict[str, Any]:
 
 def to_toml(config: Any) -> str:
     """The settings, a `Config` or another such dataclass, as a recipe file that is read back to the same."""
+    return write_toml(tables(config))
+
+
+def write_toml(tables: dict[str, Any]) -> str:
+    """Nested tables of numbers, booleans, strings and lists as TOML."""
     lines: list[str] = []
 
     def write(table: dict[str, Any], path: str) -> None:
         inner = {k: v for k, v in table.items() if isinstance(v, dict) or _holds_tables(v)}
-        # JSON's strings, numbers, booleans and lists are TOML's too, but for its surrogate pairs.
-        lines.extend(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in table.items() if k not in inner)
+        lines.extend(f"{k} = {_toml_value(v)}" for k, v in table.items() if k not in inner)
         for name, value in inner.items():
             place = f"{path}.{name}" if path else name
             for one in value if isinstance(value, list) else [value]:
                 lines.append(f"\n[[{place}]]" if isinstance(value, list) else f"\n[{place}]")
                 write(one, place)
 
-    write(tables(config), "")
+    write(tables, "")
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    # JSON's strings, numbers, booleans and lists are TOML's too, but for its surrogate pairs and a bare DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _holds_tables(value: Any) -> bool:

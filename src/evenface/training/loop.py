@@ -24,7 +24,7 @@ from evenface.training.log import Log, open_log
 from evenface.training.measure import Measures
 from evenface.training.optimizer import learning_rate, make_optimizer
 from evenface.training.processes import Processes, processes
-from evenface.training.record import write_record
+from evenface.training.record import write_figures, write_record
 from evenface.training.turned import Turned
 
 
@@ -33,7 +33,7 @@ def train(config: Config, folder: Path, *, resume: bool = False, console: Consol
 
     config.toml and environment.json repeat the run; log.jsonl tells its story; checkpoints/last.pt goes on
     with it, bit for bit; model.safetensors and card.json are the model: the best one measured where
-    `evaluate.every` is set, otherwise the last.
+    `evaluate.every` is set, otherwise the last; figures.json, written at the end, is what it measured.
 
     Args:
         config: the settings.
@@ -161,6 +161,8 @@ class _Run:
                     self._measure(log)
                 if self.step == self.steps or self.step % options.checkpoint_every == 0:
                     self._save()
+            if me.first:
+                write_figures(self.best, self.folder)
             if self.skipped:
                 log.say(
                     f"{self.skipped} times an image could not be read and was skipped; log.jsonl names them"

@@ -11,6 +11,13 @@ from evenface.training.config import Config, to_toml
 from evenface.training.processes import Processes
 
 
+def write_figures(figures: dict[str, float], folder: Path) -> None:
+    """Write what a run came to into figures.json, which is there whole or not at all."""
+    unfinished = folder / "figures.json.unfinished"
+    unfinished.write_text(json.dumps(figures, indent=2) + "\n")
+    unfinished.replace(folder / "figures.json")
+
+
 def write_record(config: Config, folder: Path, me: Processes) -> None:
     """Write config.toml and environment.json into the run's folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Ten classes on the circle and on the sphere, loss beside loss."""
