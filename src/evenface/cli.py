@@ -14,6 +14,7 @@ usage: evenface COMMAND ...
   evaluate  measure a model, ours or any ONNX file, on LFW and CFP
   demo      EqM beside three other losses on the ORL faces: four minutes, one HTML page
   lab       one run on fixed features of real faces, to compare losses: seconds
+  compare   losses x seeds x settings over one recipe, and a table with intervals
   picture   ten classes on the circle and the sphere, loss beside loss: a minute or two
   info      the losses and the backbones, with what they cost
 

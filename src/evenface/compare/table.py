@@ -59,9 +59,9 @@ class Table:
         return sum(n.difference is not None and n.difference.low is not None for n in numbers)
 
     def decimals(self, figure: str) -> int:
-        """4 for shares, 2 for figures of 10 and more, such as degrees."""
+        """4 for shares, 2 for what passes 1, such as degrees."""
         found = [row.numbers[figure].summary for block in self.blocks for row in block.rows]
-        return 2 if max((abs(s.mean) for s in found if s), default=0.0) >= 10 else 4
+        return 2 if max((abs(s.mean) for s in found if s), default=0.0) > 1 else 4
 
 
 def finished(cells: Sequence[Cell]) -> dict[tuple[str, str, int], dict[str, float]]:

@@ -1,0 +1,106 @@
+"""Processes: several at once, failures, and stopping; and what a second compare runs again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from evenface.compare.command import run
+from evenface.compare.runner import cores
+
+GRID = 'recipe = "lab.toml"\nseeds = [0, 1]\n[[losses]]\nname = "eqm"\n[[losses]]\nname = "cosface"\n'
+
+
+def calls(ledger: Path) -> list[list[str]]:
+    """The words of each call since the last look."""
+    lines = (ledger / "calls").read_text().splitlines()
+    (ledger / "calls").write_text("")
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def compare(write, program, tmp_path):
+    def go(text: str = GRID, *words: str, jobs: int = 2) -> int:
+        return run([str(write(text)), "-o", str(tmp_path / "out"), "--jobs", str(jobs), *words], program)
+
+    return go
+
+
+def test_finished_runs_are_not_run_again_and_changed_ones_are(compare, ledger):
+    assert compare() == 0 and len(calls(ledger)) == 4
+    assert compare() == 0 and calls(ledger) == []
+    assert compare(GRID + "scale = 32.0\nlabel = 'cosface'\n") == 0
+    again = calls(ledger)
+    assert len(again) == 2 and all("--loss.scale" in words for words in again)
+    assert compare(GRID.replace("[0, 1]", "[0, 1, 2]") + "scale = 32.0\nlabel = 'cosface'\n") == 0
+    assert [words[words.index("--train.seed") + 1] for words in calls(ledger)] == ["2", "2"]
+    assert compare(GRID, "--table-only") == 0 and calls(ledger) == []
+
+
+def test_words_of_the_command_line_reach_every_run_and_the_written_file(compare, ledger, tmp_path, program):
+    assert compare(GRID, "--lab.test_most", "5", "--lab.cfp", "CFP") == 0
+    found = calls(ledger)
+    assert all(" ".join(words).count("--lab.test_most 5 --lab.cfp CFP --loss") == 1 for words in found)
+    out = tmp_path / "out"
+    assert run([str(out / "comparison.toml"), "-o", str(out)], program) == 0 and calls(ledger) == []
+    assert (out / "recipe.toml").read_text() == (tmp_path / "lab.toml").read_text()
+
+
+@pytest.mark.parametrize(("jobs", "mode"), [(2, "MEET"), (1, "ALONE")])
+def test_as_many_at_once_as_asked_for(compare, tmp_path, monkeypatch, jobs, mode):
+    monkeypatch.setenv(mode, "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "77")
+    assert compare(jobs=jobs) == 0
+    values = [line for line in (tmp_path / "out/table.csv").read_text().splitlines() if ",threads," in line]
+    assert len(values) == 4
+    assert all(float(line.rpartition(",")[2]) == max(1, cores() // jobs) for line in values)
+
+
+def test_a_failure_stops_no_other_and_is_said_and_tried_again(compare, ledger, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAIL", "cosface")
+    assert compare() == 1
+    assert len(calls(ledger)) == 4
+    printed = capsys.readouterr().out
+    log = tmp_path / "out/runs/cosface/seed-1/cell.log"
+    assert f"failed: cosface, seed 1; all that it said is in {log}" in printed
+    assert "exit code 1\nfirst words\nthe loss became NaN" in printed
+    assert "the loss became NaN" in log.read_text()
+    assert "the loss became NaN" in (tmp_path / "out/table.html").read_text()
+    assert "| cosface | 0 of 2 | – |" in (tmp_path / "out/table.md").read_text()
+    monkeypatch.delenv("FAIL")
+    assert compare() == 0 and len(calls(ledger)) == 2
+    assert "became NaN" not in (tmp_path / "out/table.html").read_text()
+
+
+def test_a_training_goes_on_where_it_stopped(compare, ledger, monkeypatch, tmp_path):
+    grid = 'recipe = "train.toml"\nseeds = [0]\n[[losses]]\nname = "eqm"\n'
+    monkeypatch.setenv("HALT", "1")
+    assert compare(grid) == 1
+    monkeypatch.delenv("HALT")
+    calls(ledger)
+    assert compare(grid) == 0
+    assert calls(ledger) == [["train", "--resume", str(tmp_path / "out/runs/eqm/seed-0")]]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_stops_the_runs_and_says_how_to_go_on(write, ledger, program, tmp_path, monkeypatch, how):
+    monkeypatch.setenv("SLEEP", "1")
+    out = tmp_path / "out"
+    code = "import sys; from evenface.compare.command import run; run(sys.argv[4:], sys.argv[1:4])"
+    whole = [sys.executable, "-c", code, *program[:2], program[3], str(write(GRID)), "-o", str(out)]
+    process = subprocess.Popen([*whole, "--jobs", "1"], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not ((ledger / "pid").exists() and (ledger / "pid").read_text()):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert f"4 of 4 runs are left; go on with: evenface compare {out}/comparison.toml -o {out}" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((ledger / "pid").read_text()), 0)
