@@ -18,6 +18,7 @@ RANK = {
     "evaluation": 3,
     "geometry": 3,
     "training": 4,
+    "analyze": 5,
     "demo": 5,
     "lab": 5,
     "info": 5,

@@ -12,6 +12,7 @@ usage: evenface COMMAND ...
 
   train     train a model on a folder of people, or as a recipe says
   evaluate  measure a model, ours or any ONNX file, on LFW and CFP
+  analyze   how evenly a trained model's people lie: scopes, angles, margins, plots
   demo      EqM beside three other losses on the ORL faces: four minutes, one HTML page
   lab       one run on fixed features of real faces, to compare losses: seconds
   compare   losses x seeds x settings over one recipe, and a table with intervals
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "train": _train,
         "evaluate": _evaluate,
+        "analyze": _analyze,
         "demo": _demo,
         "lab": _lab,
         "compare": _compare,
@@ -116,6 +118,12 @@ def _lab(words: list[str]) -> int:
     output, words = _take(words, "-o", "--output")
     recipe = Path(words.pop(0)) if words and not words[0].startswith("-") else None
     return lab(words, recipe, Path(output) if output else None)
+
+
+def _analyze(words: list[str]) -> int:
+    from evenface.analyze.command import run
+
+    return run(words)
 
 
 def _demo(words: list[str]) -> int:

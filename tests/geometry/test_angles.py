@@ -105,3 +105,31 @@ def test_spread_without_meaning_is_nan():
     assert np.isnan(found.cv) and np.isnan(found.gini) and found.sd == 1
     with pytest.raises(UserError, match="no class"):
         geometry.spread(torch.tensor([float("nan")]))
+
+
+@pytest.mark.parametrize("cells", [1, 7, 2**24])
+def test_nearest_rival_of_each_image(faces, cells, monkeypatch):
+    monkeypatch.setattr(module, "_CELLS", cells)
+    x, y, w = faces
+    found = geometry.nearest_rivals(*(torch.from_numpy(part) for part in (x, y, w)))
+    for row, own, value in zip(unit(x), y, found.tolist(), strict=True):
+        assert value == pytest.approx(min(degrees(row, w[j]) for j in range(5) if j != own), abs=1e-6)
+
+
+@pytest.mark.parametrize("block", [1, 2**24])
+def test_energy_against_loops(faces, block, monkeypatch):
+    monkeypatch.setattr("evenface.geometry.uniformity._BLOCK", block)
+    w = faces[2]
+    pairs = [1 / np.linalg.norm(w[i] - w[j]) for i in range(5) for j in range(5) if i != j]
+    assert geometry.energy(torch.from_numpy(w)) == pytest.approx(np.mean(pairs))
+
+
+@pytest.mark.parametrize("dimensions", [3, 8, 256])
+def test_energy_of_random_directions(dimensions):
+    """On the ordinary sphere it is 1, as of a charged shell; elsewhere 2,000 drawn directions agree."""
+    w = np.random.default_rng(0).normal(size=(2000, dimensions))
+    found = geometry.random_energy(dimensions)
+    assert found == pytest.approx(geometry.energy(torch.from_numpy(unit(w))), rel=5e-3)
+    if dimensions == 3:
+        assert found == pytest.approx(1.0)
+    assert geometry.random_energy(2) == np.inf

@@ -16,7 +16,7 @@ def nearest(directions: Tensor) -> tuple[Tensor, Tensor]:
         directions: (C, D) rows of length 1, C >= 2.
     """
     angles, indices = [], []
-    for start, rows in _blocks(directions):
+    for start, rows in _blocks(directions, len(directions)):
         cosine = rows @ directions.T
         own = torch.arange(len(rows))
         cosine[own, start + own] = -2.0
@@ -24,6 +24,22 @@ def nearest(directions: Tensor) -> tuple[Tensor, Tensor]:
         angles.append(angle(rows, directions[index]))
         indices.append(index)
     return torch.cat(angles), torch.cat(indices)
+
+
+def nearest_rivals(embeddings: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
+    """Angle from each image to the nearest centre that is not its own, (N,) degrees.
+
+    Args:
+        embeddings: (N, D), not normalised.
+        labels: (N,) int64 in [0, C).
+        directions: (C, D) rows of length 1, C >= 2.
+    """
+    angles = []
+    for start, rows in _blocks(F.normalize(embeddings), len(directions)):
+        own = labels[start : start + len(rows), None]
+        rival = (rows @ directions.T).scatter(1, own, -2.0).argmax(dim=1)
+        angles.append(angle(rows, directions[rival]))
+    return torch.cat(angles)
 
 
 def angle(one: Tensor, other: Tensor) -> Tensor:
@@ -51,6 +67,6 @@ def class_means(embeddings: Tensor, labels: Tensor, classes: int) -> Tensor:
     return F.normalize(total.index_add(0, labels, F.normalize(embeddings)))
 
 
-def _blocks(rows: Tensor) -> list[tuple[int, Tensor]]:
-    size = max(1, _CELLS // len(rows))
+def _blocks(rows: Tensor, columns: int) -> list[tuple[int, Tensor]]:
+    size = max(1, _CELLS // columns)
     return [(start, rows[start : start + size]) for start in range(0, len(rows), size)]

@@ -1,0 +1,100 @@
+"""A run's folder as embeddings of its training set, labels and centres."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evenface import losses
+from evenface.backbones.saved import load_model
+from evenface.data import load
+from evenface.errors import UserError
+from evenface.evaluation.embed import ImageFiles, embed
+from evenface.evaluation.torch_embedder import TorchEmbedder
+from evenface.losses import CentreHead, regularisers
+from evenface.training import checkpoint
+from evenface.training.arguments import parse
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What is analysed: N training images of C people."""
+
+    embeddings: Tensor
+    """(N, D) float32, without augmentation and without mirror image."""
+    labels: Tensor
+    """(N,) int64."""
+    identities: list[str]
+    """C names."""
+    loss: str
+    centres: Tensor | None
+    """(C, D) directions that the loss learned; None if it has none."""
+    step: int
+    """After which the weights are."""
+    story: list[dict[str, Any]]
+    """The lines of the training log."""
+
+
+def read_run(
+    folder: Path, root: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> Trained:
+    """Read a run and embed its training pictures.
+
+    Args:
+        folder: as `evenface train -o` wrote it.
+        root: where the pictures are now, in place of the recipe's data.root.
+        progress: called with (done, all).
+
+    Raises:
+        UserError: the folder has no finished model, or its pictures are not those it was trained on.
+    """
+    net, card = load_model(folder)
+    recipe = folder / "config.toml"
+    if not recipe.is_file():
+        raise UserError(f"{folder}: has no config.toml; give the folder that `evenface train -o` wrote")
+    config = parse([], prog="evenface analyze", description="", recipe=recipe)
+    data = config.data if root is None else replace(config.data, root=root)
+    faces, _, _ = load(data, config.train.seed)
+    state = _checkpoint(folder, card.notes["step"])
+    if state["identities"] != faces.identities or state["images"] != len(faces):
+        raise UserError(
+            f"{folder}: was trained on {state['images']} images of {len(state['identities'])} people, and "
+            f"now there are {faces}, or others; say where they are with --root DIR"
+        )
+    size = card.options["embedding_size"]
+    head = losses.create(config.loss.name, len(faces.identities), size, **config.loss.options)
+    for extra in config.regularisers:
+        regularisers.add(head, extra.name, **extra.options)
+    head.use_class_sizes(torch.from_numpy(faces.counts()))
+    head.load_state_dict(state["head"])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows: NDArray[np.float32] = embed(
+        TorchEmbedder(net, card.format, device), ImageFiles(faces.paths), names=faces.paths, progress=progress
+    )
+    return Trained(
+        embeddings=torch.from_numpy(rows),
+        labels=torch.from_numpy(faces.labels),
+        identities=faces.identities,
+        loss=config.loss.name,
+        centres=head.directions().detach() if isinstance(head, CentreHead) else None,
+        step=state["step"],
+        story=[json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()],
+    )
+
+
+def _checkpoint(folder: Path, step: int) -> dict[str, Any]:
+    """The checkpoint whose centres belong to the model: the best one, or the last."""
+    for name in ("best.pt", "last.pt"):
+        file = folder / "checkpoints" / name
+        if file.is_file() and (state := checkpoint.load(file))["step"] == step:
+            return state
+    raise UserError(
+        f"{folder}: no checkpoint of step {step}, whose model this is; finish the run with "
+        f"`evenface train --resume {folder}`"
+    )
