@@ -236,6 +236,17 @@ def test_measures_held_out_people_and_keeps_the_best(config: Config, tmp_path: P
     assert card.notes["people"] == 4
 
 
+def test_measures_the_geometry_of_the_training_people(config: Config, tmp_path: Path):
+    run = train(replace(config, evaluate=EvaluateConfig(geometry=True)), tmp_path / "run", console=QUIET)
+    _, card = load_model(run)
+    figures = json.loads((run / "figures.json").read_text())
+    assert figures["centres.mean"] == pytest.approx(card.notes["centres_nearest"], abs=1e-3)
+    sd = figures["centres.cv"] * figures["centres.mean"]
+    assert sd == pytest.approx(card.notes["centres_nearest_sd"], abs=1e-3)
+    assert figures["margins.mean"] == pytest.approx(figures["centres.mean"] / 2 - figures["scopes.mean"])
+    assert 0 < figures["scopes.mean"] < 120
+
+
 def test_figures_are_there_when_the_run_is_complete(config: Config, tmp_path: Path, monkeypatch):
     config = replace(config, data=replace(config.data, holdout=2), evaluate=EvaluateConfig(every=4))
     figures = tmp_path / "run/figures.json"

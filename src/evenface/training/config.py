@@ -102,6 +102,8 @@ class EvaluateConfig:
     """Folder of CFP: Data/ and Protocol/."""
     flip: Flip = "sum"
     """Whether the mirror image's embedding is added (sum), appended (concat) or not used (none)."""
+    geometry: bool = False
+    """Measure how even the training people lie too: their scopes, centres and margins."""
 
     def __post_init__(self) -> None:
         require_range("evaluate.every", self.every, 0, math.inf)

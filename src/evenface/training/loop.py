@@ -100,7 +100,7 @@ class _Run:
         )
         self.optimizer = make_optimizer([net, self.head], options)
         self.scaler = torch.amp.GradScaler(me.device.type, enabled=options.precision == "fp16")
-        self.measures = Measures(config, held)
+        self.measures = Measures(config, faces, held)
         self.best: dict[str, float] = {}
         self.step = self.skipped = 0
         self.last_saved: int | None = None
@@ -225,7 +225,7 @@ class _Run:
     def _measure(self, log: Log) -> None:
         if self.me.first:
             net = self._measured_net()
-            values, sentences = self.measures(net, self.me.device)
+            values, sentences = self.measures(net, self.head, self.me.device)
             for sentence in sentences:
                 log.say(f"step {self.step}: {sentence}")
             if values:

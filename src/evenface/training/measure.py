@@ -1,5 +1,7 @@
 """What a run measures: people held out of the training folder, and the benchmark sets it was given."""
 
+from math import log10
+
 import torch
 from torch import nn
 
@@ -11,6 +13,8 @@ from evenface.evaluation.people import all_pairs
 from evenface.evaluation.protocols import PROTOCOLS, PairSet
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.evaluation.verify import evaluate_pairs
+from evenface.geometry import evenness
+from evenface.losses import CentreHead, FaceLoss
 from evenface.training.config import Config
 
 HELD_OUT = "heldout.auc"
@@ -28,7 +32,7 @@ class Measures:
         UserError: a set is not as it should be, or one person alone is held out.
     """
 
-    def __init__(self, config: Config, held: FaceSet | None):
+    def __init__(self, config: Config, trained: FaceSet, held: FaceSet | None):
         if held and len(held.identities) == 1:
             raise UserError("data.holdout: one person makes no pair of two people; hold out 2 or more")
         evaluate = config.evaluate
@@ -36,12 +40,18 @@ class Measures:
         self._sets: dict[str, PairSet] = {
             name: PROTOCOLS[name](root) for name, root in roots.items() if root is not None
         }
+        self._trained = trained if evaluate.geometry else None
         self._held, self._input, self._flip = held, config.input, evaluate.flip
         available = [*([HELD_OUT] if held else []), *(f"{name}.accuracy" for name in self._sets)]
         self.best_by = available[0] if evaluate.every and available else None
 
-    def __call__(self, net: nn.Module, device: torch.device) -> tuple[dict[str, float], list[str]]:
-        """(values by name, all in [0, 1], higher is better; a sentence for each set)."""
+    def __call__(
+        self, net: nn.Module, head: FaceLoss, device: torch.device
+    ) -> tuple[dict[str, float], list[str]]:
+        """(values by name; a sentence for each set).
+
+        Of a benchmark set: `accuracy` (10 folds), `eer`, and `tar@far=...` where it has impostors enough.
+        """
         embedder = TorchEmbedder(net, self._input, device=device)
         values: dict[str, float] = {}
         sentences = []
@@ -60,5 +70,20 @@ class Measures:
         for name, pairs in self._sets.items():
             result = evaluate_pairs(embedder, pairs, flip=self._flip)
             values[f"{name}.accuracy"] = result.folds.mean
+            values[f"{name}.eer"] = result.eer
+            for at in result.tar:
+                if at.measurable:
+                    values[f"{name}.tar@far=1e{log10(at.far_target):.0f}"] = at.tar
             sentences.append(result.headline)
+        if self._trained:
+            faces = self._trained
+            embeddings = embed(embedder, ImageFiles(faces.paths), names=faces.paths)
+            centres = head.directions().detach().cpu() if isinstance(head, CentreHead) else None
+            found = evenness(torch.from_numpy(embeddings), torch.from_numpy(faces.labels), centres)
+            values |= found
+            sentences.append(
+                f"training people: nearest other centre {found['centres.mean']:.2f} degrees, sd / mean "
+                f"{found['centres.cv']:.4f}; scopes {found['scopes.mean']:.2f} degrees, sd / mean "
+                f"{found['scopes.cv']:.4f}"
+            )
         return values, sentences
