@@ -78,13 +78,13 @@ def run(words: list[str]) -> int:
 def _table(numbers: dict[str, Any]) -> Table:
     title = {"learned": "by the learned centres", "means": "by the mean embeddings"}[numbers["centres"]]
     table = Table(title=f"{title}, degrees", title_justify="left", box=box.SIMPLE)
-    for name in ("", "mean", "sd", "sd / mean", "Gini", "least", "most", "head", "tail"):
+    for name in ("", "mean", "sd", "sd / mean", "Gini", "head", "tail"):
         table.add_column(name, justify="right" if name else "left", no_wrap=not name)
     for name, row in numbers["columns"].items():
         ratios = [f"{row[key]:.4f}" if row["mean"] > 0 else "-" for key in ("cv", "gini")]
         ends = [f"{row[key]:.2f}" if key in row else "-" for key in ("head", "tail")]
         plain = [f"{row[key]:.2f}" for key in ("mean", "sd")]
-        table.add_row(name, *plain, *ratios, f"{row['least']:.2f}", f"{row['most']:.2f}", *ends)
+        table.add_row(name, *plain, *ratios, *ends)
     table.caption = (
         f"evenest possible nearest {numbers['evenest_nearest']:.2f}; energy {numbers['energy']:.4f}, "
         f"of random directions {numbers['energy_of_random']:.4f}; "

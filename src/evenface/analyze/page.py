@@ -8,7 +8,7 @@ import numpy as np
 from jinja2 import Environment
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from evenface.analyze.figures import COLUMNS, Geometry
 from evenface.analyze.run import Trained
@@ -53,6 +53,7 @@ def plots(found: Geometry, numbers: dict[str, Any]) -> list[str]:
         panel.set(xlabel="images of the class", ylabel="degrees")
         if counts.max() > 4 * counts.min():
             panel.set_xscale("log")
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             panel.xaxis.set_major_formatter(ScalarFormatter())
             panel.xaxis.set_minor_formatter(NullFormatter())
         panel.legend(frameon=False, fontsize=8)

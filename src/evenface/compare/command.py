@@ -16,6 +16,7 @@ from evenface.compare.cells import RECIPE, Cell, plan
 from evenface.compare.config import Comparison, from_names, parse, to_toml
 from evenface.compare.files import write_summary, write_values
 from evenface.compare.page import write_page
+from evenface.compare.plot import write_plot
 from evenface.compare.runner import EVENFACE, cores, run_all
 from evenface.compare.table import Table, finished, tabulate
 from evenface.compare.text import markdown, show
@@ -87,7 +88,10 @@ def run(words: list[str], program: Sequence[str] = EVENFACE) -> int:
         table = tabulate(comparison, found)
         write_tables(folder, table, cells)
         show(table, Console())
-        print(f"{len(found)} of {len(cells)} runs; table.html, table.md, table.csv, summary.csv in {folder}")
+        print(
+            f"{len(found)} of {len(cells)} runs; "
+            f"table.html, plot.png, table.md, table.csv, summary.csv in {folder}"
+        )
     else:
         print(f"{folder}: no run is finished yet, so there is no table")
     for cell in failed:
@@ -96,8 +100,10 @@ def run(words: list[str], program: Sequence[str] = EVENFACE) -> int:
 
 
 def write_tables(folder: Path, table: Table, cells: Sequence[Cell]) -> None:
-    """Write table.md, table.csv, summary.csv and table.html into the comparison's folder."""
-    write_values(folder / "table.csv", finished(cells))
+    """Write table.md, table.csv, summary.csv, table.html and plot.png into the comparison's folder."""
+    found = finished(cells)
+    write_values(folder / "table.csv", found)
+    write_plot(folder / "plot.png", table, found)
     write_summary(folder / "summary.csv", table)
     (folder / "table.md").write_text(markdown(table), encoding="utf-8")
     write_page(folder / "table.html", table, cells)
