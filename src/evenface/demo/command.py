@@ -18,7 +18,8 @@ from evenface.demo import orl
 from evenface.demo.report import Outcome, write_report
 from evenface.errors import UserError
 from evenface.evaluation.embed import ImageFiles, embed
-from evenface.evaluation.people import all_pairs, rank1, unit_rows
+from evenface.evaluation.people import all_pairs, rank1
+from evenface.evaluation.templates import unit_rows
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.faces import InputFormat
 from evenface.training import checkpoint

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.errors import UserError
+from evenface.evaluation.benchmark import Embeddings
+from evenface.evaluation.images import Image
 from evenface.faces import InputFormat, read_image
 
 Flip = Literal["none", "sum", "concat"]
 """The mirror image: left out; its raw embedding added; or its raw embedding appended, twice the length."""
 
-Image = NDArray[np.uint8]
-Embeddings = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called after each batch with (images done, images in all)."""
 
@@ -96,15 +96,38 @@ def embed(
     Raises:
         UserError: a picture cannot be read, or its embedding is all zero, not finite, or not a row of (N, D).
     """
+    parts = embed_batches(embedder, images, flip, batch_size=batch_size, workers=workers, names=names)
+    kept: list[Embeddings] = []
+    for end, rows in parts:
+        kept.append(rows)
+        if progress is not None:
+            progress(end, len(images))
+    return np.concatenate(kept)
+
+
+def embed_batches(
+    embedder: Embedder,
+    images: Images,
+    flip: Flip = "none",
+    *,
+    start: int = 0,
+    batch_size: int = 128,
+    workers: int = 2,
+    names: Sequence[object] | None = None,
+) -> Iterator[tuple[int, Embeddings]]:
+    """`embed` batch by batch, from image `start` on: (images done, the latest rows) each time.
+
+    Raises:
+        UserError: as `embed`.
+    """
     if flip not in get_args(Flip):
         raise UserError(f"flip: {flip!r} is none of {', '.join(get_args(Flip))}")
     if batch_size < 1 or workers < 1:
         raise UserError(f"batch_size {batch_size} and workers {workers} must be 1 or more")
     if len(images) == 0:
         raise UserError("embed: no images to embed")
-    parts: list[Embeddings] = []
-    done = 0
-    for fitted in _read_ahead(images, embedder.format, batch_size, workers):
+    done = start
+    for fitted in _read_ahead(images, embedder.format, batch_size, workers, start):
         rows = _flipped(embedder, fitted, flip)
         usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
         if not usable.all():
@@ -112,11 +135,8 @@ def embed(
             what = "all zero" if np.isfinite(rows[index - done]).all() else "not finite"
             which = f"image {index}" if names is None else str(names[index])
             raise UserError(f"{which}: the embedding by {embedder.name} is {what}; check the model's weights")
-        parts.append(rows)
         done += len(rows)
-        if progress is not None:
-            progress(done, len(images))
-    return np.concatenate(parts)
+        yield done, rows
 
 
 def _flipped(embedder: Embedder, fitted: Image, flip: Flip) -> Embeddings:
@@ -136,7 +156,9 @@ def _checked(embedder: Embedder, fitted: Image) -> Embeddings:
     return rows
 
 
-def _read_ahead(images: Images, form: InputFormat, batch_size: int, workers: int) -> Iterator[Image]:
+def _read_ahead(
+    images: Images, form: InputFormat, batch_size: int, workers: int, first: int
+) -> Iterator[Image]:
     """Batches of fitted pictures (n, height, width, channels), the next one being read meanwhile."""
 
     def read(index: int) -> Image:
@@ -144,7 +166,7 @@ def _read_ahead(images: Images, form: InputFormat, batch_size: int, workers: int
 
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[list[Future[Image]]] = deque()
-        for start in range(0, len(images), batch_size):
+        for start in range(first, len(images), batch_size):
             stop = min(start + batch_size, len(images))
             pending.append([pool.submit(read, index) for index in range(start, stop)])
             if len(pending) > 1:

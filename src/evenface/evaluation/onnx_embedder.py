@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.errors import UserError
-from evenface.evaluation.embed import Embeddings
+from evenface.evaluation.benchmark import Embeddings
 from evenface.faces import InputFormat
 
 

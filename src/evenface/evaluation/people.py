@@ -5,22 +5,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from evenface.errors import UserError
 from evenface.evaluation.metrics import Roc
+from evenface.evaluation.templates import unit_rows
 
 _STEP = 2.0**-15  # of the cosines that pairs_roc counts
 _BLOCK = 256  # rows of the cosine matrix at once
-
-
-def unit_rows(embeddings: ArrayLike) -> NDArray[np.float32]:
-    """Rows (N, D) scaled to length 1, float32; UserError names the first that is all zero or not finite."""
-    rows = np.asarray(embeddings, dtype=np.float32)
-    if rows.ndim != 2:
-        raise UserError(f"embeddings: expected shape (N, D), found {rows.shape}")
-    # Lengths in float64: squares of large or tiny float32 values leave float32's range.
-    length = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-    usable = np.isfinite(length[:, 0]) & (length[:, 0] > 0)
-    if not usable.all():
-        raise UserError(f"embeddings: row {int(np.argmin(usable))} is all zero or not finite")
-    return np.asarray(rows / length, dtype=np.float32)
 
 
 def all_pairs(embeddings: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from evenface.evaluation.embed import Embeddings
+from evenface.evaluation.benchmark import Embeddings
 from evenface.faces import InputFormat
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.data import FaceSet
-from evenface.evaluation.embed import FunctionEmbedder, Image, Progress, embed
+from evenface.evaluation.embed import FunctionEmbedder, Progress, embed
+from evenface.evaluation.images import Image
 from evenface.faces import InputFormat
 from evenface.lab.sources import Source
 

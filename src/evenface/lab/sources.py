@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evenface.data import FaceSet, read_names
 from evenface.errors import UserError
-from evenface.evaluation.embed import Image
+from evenface.evaluation.images import Image
 from evenface.evaluation.protocols.cfp import load_crop as cfp_crop
 from evenface.evaluation.protocols.lfw import load_crop as lfw_crop
 from evenface.evaluation.protocols.pairs import read_lines

@@ -1,18 +1,19 @@
 """What a run measures: people held out of the training folder, and the benchmark sets it was given."""
 
-from math import log10
+from math import isfinite
 
 import torch
 from torch import nn
 
 from evenface.data import FaceSet
 from evenface.errors import UserError
+from evenface.evaluation.benchmark import Benchmark
 from evenface.evaluation.embed import ImageFiles, embed
+from evenface.evaluation.evaluate import evaluate
 from evenface.evaluation.metrics import auc, tar_at_far
 from evenface.evaluation.people import all_pairs
-from evenface.evaluation.protocols import PROTOCOLS, PairSet
+from evenface.evaluation.protocols import BENCHMARKS
 from evenface.evaluation.torch_embedder import TorchEmbedder
-from evenface.evaluation.verify import evaluate_pairs
 from evenface.geometry import evenness
 from evenface.losses import CentreHead, FaceLoss
 from evenface.training.config import Config
@@ -37,8 +38,8 @@ class Measures:
             raise UserError("data.holdout: one person makes no pair of two people; hold out 2 or more")
         evaluate = config.evaluate
         roots = {"lfw": evaluate.lfw, "cfp-ff": evaluate.cfp, "cfp-fp": evaluate.cfp}
-        self._sets: dict[str, PairSet] = {
-            name: PROTOCOLS[name](root) for name, root in roots.items() if root is not None
+        self._sets: dict[str, Benchmark] = {
+            name: BENCHMARKS[name](root) for name, root in roots.items() if root is not None
         }
         self._trained = trained if evaluate.geometry else None
         self._held, self._input, self._flip = held, config.input, evaluate.flip
@@ -50,7 +51,7 @@ class Measures:
     ) -> tuple[dict[str, float], list[str]]:
         """(values by name; a sentence for each set).
 
-        Of a benchmark set: `accuracy` (10 folds), `eer`, and `tar@far=...` where it has impostors enough.
+        Of a benchmark set: every rate of its result that is measurable, as `lfw.accuracy`, `lfw.eer`.
         """
         embedder = TorchEmbedder(net, self._input, device=device)
         values: dict[str, float] = {}
@@ -67,14 +68,11 @@ class Measures:
                 values["heldout.tar@far=1e-2"] = tar.tar
                 sentence += f", TAR {100 * tar.tar:.2f} % at FAR 1e-2"
             sentences.append(f"{sentence} ({len(same):,} pairs of {faces})")
-        for name, pairs in self._sets.items():
-            result = evaluate_pairs(embedder, pairs, flip=self._flip)
-            values[f"{name}.accuracy"] = result.folds.mean
-            values[f"{name}.eer"] = result.eer
-            for at in result.tar:
-                if at.measurable:
-                    values[f"{name}.tar@far=1e{log10(at.far_target):.0f}"] = at.tar
-            sentences.append(result.headline)
+        for name, benchmark in self._sets.items():
+            for result in evaluate(embedder, benchmark, self._flip):
+                found = {rate.key: rate.value for rate in result.rates if isfinite(rate.value)}
+                values |= {f"{name}.{key}": value for key, value in found.items()}
+                sentences.append(result.headline)
         if self._trained:
             faces = self._trained
             embeddings = embed(embedder, ImageFiles(faces.paths), names=faces.paths)

@@ -80,7 +80,11 @@ def auc(scores: ArrayLike, same: ArrayLike) -> float:
     >>> auc([0.9, 0.5, 0.5, 0.1], [True, True, False, False])
     0.875
     """
-    curve = roc(scores, same)
+    return read_auc(roc(scores, same))
+
+
+def read_auc(curve: Roc) -> float:
+    """`auc` of a ROC at hand."""
     false, true = curve.false_accepts, curve.true_accepts
     twice_u = np.sum(np.diff(false) * (true[1:] + true[:-1]))
     return float(twice_u / (2 * curve.impostors * curve.genuine))

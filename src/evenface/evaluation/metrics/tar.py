@@ -105,7 +105,7 @@ def read_tar(curve: Roc, far: float, reading: Reading = "conservative") -> TarAt
         impostors=curve.impostors,
         impostors_passing=int(false[point]),
         genuine=curve.genuine,
-        interval=_clopper_pearson(passing, curve.genuine),
+        interval=clopper_pearson(passing, curve.genuine),
     )
 
 
@@ -114,7 +114,7 @@ def _allowed(far: float, impostors: int) -> float:
     return round(far * impostors, 6)
 
 
-def _clopper_pearson(successes: float, trials: int) -> tuple[float, float]:
+def clopper_pearson(successes: float, trials: int) -> tuple[float, float]:
     """Exact 95 % interval of a proportion (Clopper and Pearson, Biometrika 1934)."""
     low = float(beta.ppf(0.025, successes, trials - successes + 1)) if successes > 0 else 0.0
     high = float(beta.ppf(0.975, successes + 1, trials - successes)) if successes < trials else 1.0

@@ -1,5 +1,6 @@
 """Celebrities in Frontal-Profile: 7,000 pairs in 10 folds of 350 + 350 (Sengupta et al., WACV 2016)."""
 
+import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.errors import UserError
-from evenface.evaluation.protocols.pairs import Image, PairList, PairSet, read_lines
+from evenface.evaluation.images import Image
+from evenface.evaluation.protocols.pairs import PairList, PairSet, read_lines
 from evenface.faces import TEMPLATE_112, five_points_from_30, read_image, similarity, warp
 
 Kind = Literal["ff", "fp"]
 Crop = Literal["fiducials", "template"]
 
+_PICTURE = re.compile(r"\.\./Data/Images/[^/\s]+/(frontal|profile)/[^/\s]+")
 _RULE = {"fiducials": "five points from CFP's 30 fiducials", "template": "pictures already on the template"}
 
 
@@ -41,7 +44,7 @@ def cfp(root: Path, kind: Kind = "ff", crop: Crop = "fiducials") -> PairSet:
     protocol = root / "Protocol"
     lists = [protocol / "Pair_list_F.txt", protocol / f"Pair_list_{kind[1].upper()}.txt"]
     first, second = (_pictures(path) for path in lists)
-    table = PairList()
+    table = PairList(root)
     lengths: dict[Path, int] = {}
     for fold, folder in enumerate(_folds(protocol / "Split" / kind.upper())):
         for same, file in ((True, folder / "same.txt"), (False, folder / "diff.txt")):
@@ -52,10 +55,10 @@ def cfp(root: Path, kind: Kind = "ff", crop: Crop = "fiducials") -> PairSet:
                 for value, pictures, source in ((a, first, lists[0]), (b, second, lists[1])):
                     if value not in pictures:
                         raise UserError(f"{file}:{number}: picture {value} is not in {source}")
-                table.add(first[a], second[b], same, fold)
+                table.add(_who(first[a]), _who(second[b]), same, fold)
     _check_lengths(lengths)
-    landmarks = [_fiducials(image) for image in table.index] if crop == "fiducials" else []
-    for path in [*table.index, *landmarks]:
+    landmarks = [_fiducials(root / name) for name in table.index] if crop == "fiducials" else []
+    for path in landmarks:
         if not path.is_file():
             raise UserError(
                 f"{path}: missing, but the pairs under {protocol} need it; unpack the whole of CFP"
@@ -68,18 +71,21 @@ def cfp(root: Path, kind: Kind = "ff", crop: Crop = "fiducials") -> PairSet:
     )
 
 
-def _pictures(path: Path) -> dict[int, Path]:
-    """Number -> picture, of lines such as `1 ../Data/Images/001/frontal/01.jpg`."""
+def _pictures(path: Path) -> dict[int, str]:
+    """Number -> picture's name, of lines such as `1 ../Data/Images/001/frontal/01.jpg`."""
     pictures = {}
-    data = path.parent.parent / "Data"
     for number, line in enumerate(read_lines(path), start=1):
         fields = line.split()
-        if len(fields) != 2 or not fields[0].isdecimal() or not fields[1].startswith("../Data/Images/"):
+        if len(fields) != 2 or not fields[0].isdecimal() or not _PICTURE.fullmatch(fields[1]):
             raise UserError(
                 f"{path}:{number}: expected '1 ../Data/Images/001/frontal/01.jpg', found {line!r}"
             )
-        pictures[int(fields[0])] = data / fields[1].removeprefix("../Data/")
+        pictures[int(fields[0])] = fields[1].removeprefix("../")
     return pictures
+
+
+def _who(picture: str) -> tuple[str, str]:
+    return picture, picture.split("/")[2]
 
 
 def _folds(split: Path) -> list[Path]:

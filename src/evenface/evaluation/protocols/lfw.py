@@ -7,7 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from evenface.errors import UserError
-from evenface.evaluation.protocols.pairs import Image, PairList, PairSet, read_lines
+from evenface.evaluation.images import Image
+from evenface.evaluation.protocols.pairs import PairList, PairSet, read_lines
 from evenface.faces import TEMPLATE_112, read_image, similarity, warp
 
 Crop = Literal["lfw-a", "template"]
@@ -31,8 +32,8 @@ def lfw(root: Path, crop: Crop = "lfw-a", pairs: Path | None = None) -> PairSet:
             `Name 1 Other 4`, fields parted by tabs or spaces.
 
     Raises:
-        UserError: a line that breaks these rules or a picture that is missing, with file and line; when a
-            picture is loaded, one that is not of the crop's size.
+        UserError: a line that breaks these rules, with file and line; when a picture is loaded, one that is
+            not of the crop's size.
     """
     if crop not in get_args(Crop):
         raise UserError(f"lfw.crop: {crop!r} is none of {', '.join(get_args(Crop))}")
@@ -45,21 +46,15 @@ def lfw(root: Path, crop: Crop = "lfw-a", pairs: Path | None = None) -> PairSet:
             f"but {len(lines) - 1} lines follow; the file is cut short or its first line is wrong"
         )
     folder = root / "images" if (root / "images").is_dir() else root
-    table = PairList()
+    table = PairList(folder)
     for number, line in enumerate(lines[1:], start=2):
         fold, place = divmod(number - 2, 2 * each)
         same = place < each
         try:
-            first, second = _pair(folder, line, same)
+            first, second = _pair(line, same)
+            table.add((_file(*first), first[0]), (_file(*second), second[0]), same, fold)
         except ValueError as error:
             raise UserError(f"{pairs}:{number}: {error}, found {line!r}") from None
-        for path in (first, second):
-            if path not in table.index and not path.is_file():
-                raise UserError(
-                    f"{path}: missing, but {pairs}:{number} names it; "
-                    f"expected the pictures as {root}/images/Name/Name_0001.jpg or {root}/Name/Name_0001.jpg"
-                )
-        table.add(first, second, same, fold)
     return table.build("LFW", partial(load_crop, crop=crop), {"crop": _RULE[crop]}, [pairs])
 
 
@@ -72,21 +67,21 @@ def _header(pairs: Path, line: str) -> tuple[int, int]:
     )
 
 
-def _pair(folder: Path, line: str, same: bool) -> tuple[Path, Path]:
+def _pair(line: str, same: bool) -> tuple[tuple[str, str], tuple[str, str]]:
     fields = line.split()
     if same and len(fields) == 3 and fields[1] != fields[2]:
-        return _path(folder, fields[0], fields[1]), _path(folder, fields[0], fields[2])
+        return (fields[0], fields[1]), (fields[0], fields[2])
     if not same and len(fields) == 4 and fields[0] != fields[2]:
-        return _path(folder, fields[0], fields[1]), _path(folder, fields[2], fields[3])
+        return (fields[0], fields[1]), (fields[2], fields[3])
     raise ValueError(
         "expected a genuine pair, 'Name 1 4'" if same else "expected an impostor pair, 'Name 1 Other 4'"
     )
 
 
-def _path(folder: Path, name: str, number: str) -> Path:
+def _file(name: str, number: str) -> str:
     if not number.isdecimal():
         raise ValueError(f"expected a picture's number in place of {number!r}")
-    return folder / name / f"{name}_{int(number):04d}.jpg"
+    return f"{name}/{name}_{int(number):04d}.jpg"
 
 
 def load_crop(path: Path, crop: Crop = "lfw-a") -> Image:

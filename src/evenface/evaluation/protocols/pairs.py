@@ -1,41 +1,64 @@
-"""A set of labelled pairs of pictures in folds: what LFW, CFP and their kin have in common."""
+"""A list of labelled pairs in folds, of pictures or of videos: LFW, CFP, YTF and their kin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evenface.errors import UserError
+from evenface.evaluation.benchmark import Embeddings
+from evenface.evaluation.images import Image, ImageSet, digest
+from evenface.evaluation.metrics import (
+    FoldAccuracy,
+    Reading,
+    Roc,
+    accuracy_by_fold,
+    read_auc,
+    read_eer,
+    read_tar,
+    roc,
+)
+from evenface.evaluation.metrics.folds import THRESHOLD_RULE
+from evenface.evaluation.results import HardPair, Histogram, PairScores, Rate, Result, power
+from evenface.evaluation.templates import means, unit_rows
 
-Image = NDArray[np.uint8]
+FARS = (1e-1, 1e-2, 1e-3)
+"""The FARs at which pair lists are read."""
+HARDEST = 12
+"""Hardest genuine and hardest impostor pairs that a result names."""
+BINS = 200
+"""Of a result's histogram of scores."""
 
 
 @dataclass(frozen=True, eq=False)
 class PairSet:
-    """P pairs among M pictures. The protocol's module says where each part comes from."""
+    """P pairs among V items. An item is a picture, or a video: several pictures, pooled."""
 
     name: str
     """As printed, such as "LFW"."""
-    images: list[Path]
-    """(M,) the pictures that occur in pairs, each once."""
+    images: ImageSet
+    """The M pictures."""
     first: NDArray[np.int64]
-    """(P,) indices into `images`."""
+    """(P,) items."""
     second: NDArray[np.int64]
-    """(P,) indices into `images`."""
+    """(P,) items."""
     same: NDArray[np.bool_]
     """(P,) whether both show one person."""
     fold: NDArray[np.int64]
     """(P,) 0-based number of the fold."""
-    load: Callable[[int], Image]
-    """`images[i]` as an aligned 112x112 RGB crop, uint8 (112, 112, 3); safe to call from several threads."""
     conventions: dict[str, str]
-    """What else decides the numbers, in words: the crop rule."""
-    sources: list[Path]
+    """What else decides the numbers, in words: the crop rule, how many frames."""
+    sources: Sequence[Path]
     """Every file other than the pictures that decides a pair or a crop."""
+    people: NDArray[np.int64] | None = None
+    """(V,) the person of each item; None where the set does not say."""
+    item: NDArray[np.int64] | None = None
+    """(M,) the item of each picture; None: each picture is an item."""
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -43,47 +66,146 @@ class PairSet:
 
     @cached_property
     def sha256(self) -> str:
-        """Hexadecimal digest of `sources`, then `images`: of each the file name, the size and the bytes.
+        """Hexadecimal digest of `sources`: of each the file name, the size and the bytes."""
+        return digest(self.sources)
 
-        It identifies the set by content: folders do not enter, a changed list, picture or landmark does.
+    def score(self, embeddings: Embeddings, reading: Reading = "conservative") -> list[Result]:
+        """Cosine of each pair, and every number that is read off them.
+
+        A video's embedding is the mean of its pictures' normalised embeddings.
+
+        Raises:
+            UserError: as `Benchmark.score`.
         """
-        digest = sha256()
-        for path in [*self.sources, *self.images]:
-            content = path.read_bytes()
-            digest.update(f"{path.name}\0{len(content)}\0".encode())
-            digest.update(content)
-        return digest.hexdigest()
+        if len(embeddings) != len(self.images):
+            raise UserError(f"{self.name}: {len(embeddings)} embeddings for {len(self.images)} pictures")
+        unit = unit_rows(embeddings, self.images.names)
+        if self.item is not None:
+            unit = unit_rows(means(unit, self.item, int(self.item.max()) + 1))
+        scores = np.einsum("nd,nd->n", unit[self.first], unit[self.second], dtype=np.float64)
+        curve = roc(scores, self.same)
+        folds = accuracy_by_fold(scores, self.same, self.fold) if self.fold.any() else None
+        rates = [] if folds is None else [_accuracy(folds)]
+        rates += [Rate("auc", "AUC", read_auc(curve)), Rate("eer", "EER", read_eer(curve))]
+        rates += [tar_rate(curve, far, reading) for far in FARS]
+        said = {"score": "cosine", "tar_reading": reading}
+        if folds is not None:
+            count = f"{len(folds.accuracies)} folds, population sd"
+            said |= {"folds": count, "threshold": THRESHOLD_RULE}
+        people = None
+        if self.people is not None:
+            people = np.stack([self.people[self.first], self.people[self.second]], axis=1)
+        return [
+            Result(
+                protocol=self.name,
+                rates=tuple(rates),
+                counts={
+                    "genuine pairs": curve.genuine,
+                    "impostor pairs": curve.impostors,
+                    "pictures": len(self.images),
+                    **({} if self.item is None else {"videos": int(self.item.max()) + 1}),
+                },
+                conventions={**self.conventions, **said},
+                sha256=self.sha256,
+                roc=curve,
+                histogram=histogram(scores, self.same),
+                hardest=self._hardest(scores),
+                pairs=PairScores(scores, self.same, people),
+                more={} if folds is None else _by_fold(folds),
+            )
+        ]
+
+    def _hardest(self, scores: NDArray[np.float64]) -> tuple[HardPair, ...]:
+        shown = np.arange(len(self.images))
+        if self.item is not None:  # a video shows its first picture
+            shown = np.unique(self.item, return_index=True)[1]
+        genuine, impostor = np.flatnonzero(self.same), np.flatnonzero(~self.same)
+        worst = [
+            *genuine[np.argsort(scores[genuine], kind="stable")[:HARDEST]],
+            *impostor[np.argsort(-scores[impostor], kind="stable")[:HARDEST]],
+        ]
+        pairs = []
+        for p in worst:
+            a, b = (int(shown[items[p]]) for items in (self.first, self.second))
+            names = (self.images.names[a], self.images.names[b])
+            pairs.append(HardPair(bool(self.same[p]), float(scores[p]), a, b, names))
+        return tuple(pairs)
+
+
+def tar_rate(curve: Roc, far: float, reading: Reading = "conservative") -> Rate:
+    """`read_tar` as a `Rate`."""
+    at = read_tar(curve, far, reading)
+    key = power(far)
+    return Rate(
+        f"tar@far={key}",
+        f"TAR at FAR {key}",
+        at.tar,
+        interval=at.interval,
+        threshold=at.threshold,
+        note=at.note,
+    )
+
+
+def histogram(scores: NDArray[np.floating[Any]], same: NDArray[np.bool_]) -> Histogram:
+    """Counts of (P,) cosines by kind, in BINS bins over [-1, 1]."""
+    places = np.clip((scores + 1) * (BINS / 2), 0, BINS - 1).astype(np.int64)
+    return Histogram(*(np.bincount(places[kind], minlength=BINS) for kind in (same, ~same)))
+
+
+def _accuracy(folds: FoldAccuracy) -> Rate:
+    return Rate("accuracy", "accuracy", folds.mean, deviation=folds.deviation)
+
+
+def _by_fold(folds: FoldAccuracy) -> dict[str, Any]:
+    thresholds = [float(value) if isfinite(value) else None for value in folds.thresholds]
+    return {
+        "folds": {
+            "accuracies": folds.accuracies.tolist(),
+            "thresholds": thresholds,
+            "standard_error": folds.standard_error,
+        }
+    }
 
 
 class PairList:
-    """Collects pairs line by line; a picture that occurs again keeps its index."""
+    """Collects pairs of pictures line by line; a picture that occurs again keeps its index.
 
-    def __init__(self) -> None:
-        self.index: dict[Path, int] = {}
+    Args:
+        root: what the pictures' names are relative to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.index: dict[str, int] = {}
+        self.people: list[str] = []
         self.rows: list[tuple[int, int, bool, int]] = []
 
-    def add(self, first: Path, second: Path, same: bool, fold: int) -> None:
-        """One more pair."""
-        a = self.index.setdefault(first, len(self.index))
-        b = self.index.setdefault(second, len(self.index))
-        self.rows.append((a, b, same, fold))
+    def add(self, first: tuple[str, str], second: tuple[str, str], same: bool, fold: int) -> None:
+        """One more pair of pictures, each (name below the root, person; "" where nobody says who)."""
+        self.rows.append((self._place(*first), self._place(*second), same, fold))
+
+    def _place(self, name: str, person: str) -> int:
+        if name not in self.index:
+            self.index[name] = len(self.index)
+            self.people.append(person)
+        return self.index[name]
 
     def build(
-        self, name: str, load: Callable[[Path], Image], conventions: dict[str, str], sources: list[Path]
+        self, name: str, load: Callable[[Path], Image], conventions: dict[str, str], sources: Sequence[Path]
     ) -> PairSet:
         """The set of these pairs; `load` makes the aligned crop of a picture's path."""
-        images = list(self.index)
+        names = list(self.index)
         table = np.array(self.rows, dtype=np.int64)
         return PairSet(
             name=name,
-            images=images,
+            images=ImageSet(self.root, names, lambda i: load(self.root / names[i])),
             first=table[:, 0],
             second=table[:, 1],
             same=table[:, 2].astype(np.bool_),
             fold=table[:, 3],
-            load=lambda i: load(images[i]),
             conventions=conventions,
             sources=sources,
+            people=np.unique(self.people, return_inverse=True)[1] if all(self.people) else None,
         )
 
 

@@ -1,0 +1,92 @@
+"""One model on one benchmark: embed, or take what is stored, and score."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from evenface.evaluation.benchmark import Benchmark
+from evenface.evaluation.embed import Embedder, Flip, Progress, embed
+from evenface.evaluation.metrics import Reading
+from evenface.evaluation.results import Result
+from evenface.evaluation.store import conventions, embed_into, read_stored, slug
+
+
+def evaluate(
+    embedder: Embedder,
+    benchmark: Benchmark,
+    flip: Flip = "none",
+    reading: Reading = "conservative",
+    *,
+    store: Path | None = None,
+    fingerprint: str = "",
+    batch_size: int = 128,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """The results of a model on a benchmark; each picture is embedded once.
+
+    Args:
+        embedder: the model.
+        benchmark: what `evenface.evaluation.protocols` reads.
+        flip: the mirror image's part in an embedding.
+        reading: how TAR is read at a FAR between two steps of the ROC.
+        store: keep the embeddings in this folder, or take them from there (`evenface.evaluation.store`).
+        fingerprint: for `store`, changes with the model's weights.
+        batch_size, workers, progress: as of `embed`.
+
+    Raises:
+        UserError: as `embed`, naming the picture; a picture is missing; or the scores cannot be had.
+    """
+    images = benchmark.images
+    if store is None:
+        images.check()
+        rows = embed(
+            embedder,
+            images,
+            flip,
+            batch_size=batch_size,
+            workers=workers,
+            names=images.names,
+            progress=progress,
+        )
+        pictures = images.sha256
+    else:
+        rows, about = embed_into(
+            store,
+            embedder,
+            benchmark,
+            flip,
+            fingerprint,
+            batch_size=batch_size,
+            workers=workers,
+            progress=progress,
+        )
+        pictures = about["pictures_sha256"]
+    said = conventions(embedder, flip)
+    return [
+        replace(result, model=embedder.name, pictures=pictures, conventions={**said, **result.conventions})
+        for result in benchmark.score(rows, reading)
+    ]
+
+
+def evaluate_stored(
+    folder: Path, benchmark: Benchmark, reading: Reading = "conservative", name: str | None = None
+) -> list[Result]:
+    """The results of embeddings that lie in a folder (`evenface.evaluation.store`), whoever made them.
+
+    Args:
+        name: what to call the model; by default what the embeddings' JSON says, or the folder's name.
+
+    Raises:
+        UserError: a file is missing or broken, or a picture has no embedding there.
+    """
+    rows, about = read_stored(folder, slug(benchmark.name), benchmark.images.names)
+    said = about.get("conventions") or {"format": "given embeddings"}
+    return [
+        replace(
+            result,
+            model=name or about.get("model") or folder.name,
+            pictures=about.get("pictures_sha256", ""),
+            conventions={**said, **result.conventions},
+        )
+        for result in benchmark.score(rows, reading)
+    ]
