@@ -13,7 +13,18 @@ from numpy.testing import assert_allclose
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from evenface.evaluation.metrics import auc, eer, roc, tar_at_far
+from evenface.evaluation.metrics import (
+    Roc,
+    auc,
+    eer,
+    largest_tar,
+    read_accuracy,
+    read_auc,
+    read_best_accuracy,
+    read_eer,
+    roc,
+    tar_at_far,
+)
 
 LEVELS = 7  # few distinct scores, so that ties are common
 
@@ -116,12 +127,14 @@ def test_tar_at_far_agrees_with_brute_force_over_thresholds(pairs, far):
     impostors = int((~same).sum())
     points = [((scores[~same] >= t).mean(), (scores[same] >= t).mean()) for t in [np.inf, *np.unique(scores)]]
     result = tar_at_far(scores, same, far)
+    largest = largest_tar(roc(scores, same), far)
+    assert largest == pytest.approx(max(tar for at, tar in points if at <= far + 1e-12), abs=1e-12)
     assert result.measurable == (far * impostors > 1 - 1e-9)
     if not result.measurable:
         assert np.isnan([result.tar, result.threshold, *result.interval]).all()
         assert "not measurable" in result.note
         return
-    assert result.tar == pytest.approx(max(tar for at, tar in points if at <= far + 1e-12), abs=1e-12)
+    assert result.tar == largest
     assert (scores[same] >= result.threshold).mean() == pytest.approx(result.tar)
     assert (scores[~same] >= result.threshold).sum() == result.impostors_passing
 
@@ -198,10 +211,70 @@ def test_unusable_input_is_refused(metric, scores, same, says):
         metric(scores, same)
 
 
+@given(scored_pairs(), st.floats(-1, LEVELS + 1))
+def test_accuracy_is_the_share_of_right_decisions(pairs, threshold):
+    scores, same = pairs
+    curve = roc(scores, same)
+    for at in (threshold, np.inf, -np.inf, *np.unique(scores)):
+        if at <= scores.min():  # all are called the same person
+            at = scores.min()
+        assert read_accuracy(curve, at) == ((scores >= at) == same).mean()
+    everywhere = [((scores >= at) == same).mean() for at in [np.inf, *np.unique(scores)]]
+    assert read_best_accuracy(curve) == max(everywhere)
+
+
+def test_counts_whose_products_leave_64_bits_are_exact():
+    false = np.array([0, 3, 10**12, 5 * 10**12])
+    true = np.array([0, 10**8 - 7, 10**8, 10**8 + 1])
+    curve = Roc(np.array([np.inf, 2.0, 1.0, 0.0]), false, true)
+    area = sum(
+        Fraction(int(f1 - f0) * int(t0 + t1), 2 * int(false[-1]) * int(true[-1]))
+        for (f0, f1), (t0, t1) in zip(pairwise(false), pairwise(true), strict=True)
+    )
+    assert read_auc(curve) == float(area)
+    # FAR and FRR cross on the line between the second point and the third.
+    rates = [
+        (Fraction(int(f), int(false[-1])), 1 - Fraction(int(t), int(true[-1])))
+        for f, t in zip(false[1:3], true[1:3], strict=True)
+    ]
+    (far, frr), (next_far, next_frr) = rates
+    assert far < frr and next_far > next_frr
+    slope = (next_frr - frr) / (next_far - far)
+    assert read_eer(curve) == float((frr - slope * far) / (1 - slope))
+
+
+@given(scored_pairs(), st.integers(4, 20))
+def test_a_thinned_curve_keeps_points_and_both_ends(pairs, points):
+    curve = roc(*pairs)
+    thin = curve.thin(points)
+    kept = list(zip(thin.thresholds, thin.false_accepts, thin.true_accepts, strict=True))
+    all_points = list(zip(curve.thresholds, curve.false_accepts, curve.true_accepts, strict=True))
+    assert len(kept) <= points
+    assert set(kept) <= set(all_points)
+    assert (kept[0], kept[-1]) == (all_points[0], all_points[-1])
+    assert [row[0] for row in kept] == sorted({row[0] for row in kept}, reverse=True)
+
+
+def test_a_thinned_curve_is_dense_at_every_decade():
+    rng = np.random.default_rng(0)
+    same = np.arange(110_000) < 10_000
+    curve = roc(rng.normal(size=110_000) + 2 * same, same)
+    thin = curve.thin(60)
+    for low in 10.0 ** np.arange(-5, 0):
+        assert ((thin.far > low * 0.999) & (thin.far <= low * 10)).sum() >= 5
+    for far, tar in zip(thin.far, thin.tar, strict=True):
+        assert not 0 < far < 1 or largest_tar(curve, far) == tar
+    with pytest.raises(ValueError, match="3 is too few"):
+        curve.thin(3)
+
+
 @pytest.mark.parametrize("far,reading", [(0.0, "nearest"), (1.0, "nearest"), (0.1, "lucky")])
 def test_far_and_reading_are_checked(far, reading):
     with pytest.raises(ValueError, match=r"far|reading"):
         tar_at_far([1.0, 0.0], [True, False], far, reading)
+    if reading == "nearest":
+        with pytest.raises(ValueError, match="far"):
+            largest_tar(roc([1.0, 0.0], [True, False]), far)
 
 
 def test_metrics_need_neither_torch_nor_opencv():

@@ -4,10 +4,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenface.errors import UserError
-from evenface.evaluation.metrics import Roc
+from evenface.evaluation.metrics import Roc, RocCounter
 from evenface.evaluation.templates import unit_rows
 
-_STEP = 2.0**-15  # of the cosines that pairs_roc counts
 _BLOCK = 256  # rows of the cosine matrix at once
 
 
@@ -35,33 +34,30 @@ def all_pairs(embeddings: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.floa
 
 
 def pairs_roc(embeddings: ArrayLike, labels: ArrayLike) -> Roc:
-    """The ROC of `all_pairs`, counted as they come: a million pairs or a billion take the same memory.
+    """The ROC of `all_pairs`, its impostor pairs counted as they come (see `RocCounter`).
 
-    Cosines are rounded to multiples of 2^-15, so pairs closer than that pass together.
+    Memory goes with the number of images and of genuine pairs, not with that of all pairs.
 
     Raises:
         UserError: as `all_pairs`, or there is no genuine or no impostor pair.
     """
     unit, people = _labelled(embeddings, labels)
-    n, places = len(unit), round(2 / _STEP) + 1
-    counts = np.zeros(2 * places, dtype=np.int64)  # of impostor pairs by place, then of genuine ones
-    for start in range(0, n, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        place = np.rint((unit[rows] @ unit[start:].T + 1) / _STEP).clip(0, places - 1).astype(np.int64)
-        place += places * (people[rows, None] == people[start:])
-        width = len(place)
-        above = place[:, :width][np.triu_indices(width, 1)]
-        counts += np.bincount(above, minlength=2 * places)
-        counts += np.bincount(place[:, width:].ravel(), minlength=2 * places)
-    impostors, genuine = counts.reshape(2, places)[:, ::-1]
-    if not (impostors.any() and genuine.any()):
+    person, images = np.unique(people, return_inverse=True, return_counts=True)[1:]
+    if len(images) < 2 or images.max() < 2:
         raise UserError("labels: all pairs need two people or more, and one of them with two images or more")
-    some = np.flatnonzero(impostors + genuine)
-    return Roc(
-        thresholds=np.append(np.inf, 1 - some * _STEP),
-        false_accepts=np.append(0, impostors[some].cumsum()),
-        true_accepts=np.append(0, genuine[some].cumsum()),
-    )
+    order = np.argsort(person, kind="stable")
+    unit, person = unit[order], person[order]  # now each person's images are neighbours
+    ends = images.cumsum()
+    genuine = []
+    for start, end in zip(ends - images, ends, strict=True):
+        own = unit[start:end]
+        genuine.append((own @ own.T)[np.triu_indices(len(own), 1)])
+    counter = RocCounter(np.concatenate(genuine))
+    del genuine
+    for start in range(0, len(unit), _BLOCK):
+        rows = person[start : start + _BLOCK, None]
+        counter.add((unit[start : start + _BLOCK] @ unit[start:].T)[rows < person[start:]])
+    return counter.roc()
 
 
 def rank1(embeddings: ArrayLike, labels: ArrayLike) -> float:

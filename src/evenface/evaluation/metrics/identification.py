@@ -24,12 +24,17 @@ class Cmc:
         return self.hits / self.probes
 
     def at(self, rank: int) -> float:
-        """The rate at a rank, 1 to R."""
-        return float(self.rates[rank - 1])
+        """The rate at a rank, 1 to R; ValueError beyond."""
+        return self._hits(rank) / self.probes
 
     def interval(self, rank: int) -> tuple[float, float]:
         """95 % Clopper-Pearson interval of `at`, the probes taken as independent."""
-        return clopper_pearson(float(self.hits[rank - 1]), self.probes)
+        return clopper_pearson(self._hits(rank), self.probes)
+
+    def _hits(self, rank: int) -> int:
+        if not 1 <= rank <= len(self.hits):
+            raise ValueError(f"rank {rank}: the curve has ranks 1 to {len(self.hits)}")
+        return int(self.hits[rank - 1])
 
 
 def cmc(ranks: ArrayLike, most: int = 100) -> Cmc:
@@ -51,7 +56,8 @@ def cmc(ranks: ArrayLike, most: int = 100) -> Cmc:
 class OpenSet:
     """Detection and identification rate over thresholds (Grother and Ngan): the DIR curve.
 
-    One point for each distinct score, from nothing accepted on. A score >= threshold passes.
+    One point for each distinct score of a hit or a non-mated probe, from nothing accepted on. A score >=
+    threshold passes.
     """
 
     thresholds: NDArray[np.float64]

@@ -1,6 +1,8 @@
 """The ROC of verification scores, and the two areas and points that summarise it."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +12,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Roc:
-    """One point per distinct score, from nothing accepted to all accepted. A score >= threshold passes."""
+    """The ROC as points from nothing accepted to all accepted, in counts. A score >= threshold passes.
+
+    From `roc` one point for each distinct score; from `RocCounter` those at which the curve turns.
+    """
 
     thresholds: Floats
     """(K,) falling, the first +inf."""
@@ -38,6 +43,26 @@ class Roc:
     def tar(self) -> NDArray[np.float64]:
         """(K,) true accept rate, 0 to 1."""
         return self.true_accepts / self.genuine
+
+    @property
+    def fnmr(self) -> NDArray[np.float64]:
+        """(K,) false non-match rate, 1 - TAR: against `far`, the DET curve."""
+        return (self.genuine - self.true_accepts) / self.genuine
+
+    def thin(self, points: int) -> "Roc":
+        """At most that many points, evenly spread over the logarithm of the FAR, for plots and storage.
+
+        Of the points of one FAR the one with the largest TAR is taken. The first and the last point stay.
+
+        Raises:
+            ValueError: fewer than 4 points.
+        """
+        if points < 4:
+            raise ValueError(f"points: {points} is too few to draw a curve by; give 4 or more")
+        passing = np.append(0, np.geomspace(1, self.impostors, points - 2))
+        keep = np.searchsorted(self.false_accepts, passing, side="right") - 1
+        keep = np.unique(np.append(0, keep))
+        return Roc(self.thresholds[keep], self.false_accepts[keep], self.true_accepts[keep])
 
 
 def checked(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
@@ -85,9 +110,9 @@ def auc(scores: ArrayLike, same: ArrayLike) -> float:
 
 def read_auc(curve: Roc) -> float:
     """`auc` of a ROC at hand."""
-    false, true = curve.false_accepts, curve.true_accepts
+    false, true = _counts(curve)
     twice_u = np.sum(np.diff(false) * (true[1:] + true[:-1]))
-    return float(twice_u / (2 * curve.impostors * curve.genuine))
+    return int(twice_u) / (2 * curve.impostors * curve.genuine)
 
 
 def eer(scores: ArrayLike, same: ArrayLike) -> float:
@@ -103,9 +128,34 @@ def eer(scores: ArrayLike, same: ArrayLike) -> float:
 
 def read_eer(curve: Roc) -> float:
     """`eer` of a ROC at hand."""
-    far = curve.far
-    # Rises from -1 (nothing passes) to +1 (everything does), so it crosses zero exactly once.
-    excess = far + curve.tar - 1
+    false, true = _counts(curve)
+    impostors, genuine = curve.impostors, curve.genuine
+    # FAR + TAR - 1 over a common denominator: rises from nothing accepted to all, and crosses zero once.
+    excess = false * genuine + true * impostors - impostors * genuine
     after = int(np.argmax(excess >= 0))
-    share = -excess[after - 1] / (excess[after] - excess[after - 1])
-    return float(far[after - 1] + share * (far[after] - far[after - 1]))
+    low, high = int(excess[after - 1]), int(excess[after])
+    step = int(false[after]) - int(false[after - 1])
+    return float((int(false[after - 1]) + Fraction(-low * step, high - low)) / impostors)
+
+
+def read_accuracy(curve: Roc, threshold: float) -> float:
+    """Share of pairs decided rightly, 0 to 1, where a score >= `threshold` is called the same person.
+
+    The curve must have a point for each distinct score, as those of `roc` have.
+    """
+    point = len(curve.thresholds) - 1 - int(np.searchsorted(curve.thresholds[::-1], threshold))
+    right = curve.true_accepts[point] + curve.impostors - curve.false_accepts[point]
+    return int(right) / (curve.genuine + curve.impostors)
+
+
+def read_best_accuracy(curve: Roc) -> float:
+    """`read_accuracy` at the threshold that is best for these very pairs, so on the bright side."""
+    right = curve.true_accepts - curve.false_accepts
+    return (int(right.max()) + curve.impostors) / (curve.genuine + curve.impostors)
+
+
+def _counts(curve: Roc) -> tuple[NDArray[Any], NDArray[Any]]:
+    """False and true accepts as integers whose products do not overflow, so that AUC and EER are exact."""
+    fits = 2 * curve.impostors * curve.genuine < 2**63
+    kind = np.int64 if fits else np.object_
+    return curve.false_accepts.astype(kind), curve.true_accepts.astype(kind)
