@@ -12,9 +12,9 @@ SAME = "Protocol/Split/FP/02/same.txt"
 def test_second_number_is_a_profile_in_fp_and_a_frontal_in_ff(cfp_root):
     for kind, pose in (("ff", "frontal"), ("fp", "profile")):
         pairs = cfp(cfp_root, kind=kind)
-        a, b = pairs.images[pairs.first[5]], pairs.images[pairs.second[5]]
-        assert a.as_posix().endswith("Data/Images/004/frontal/01.jpg")
-        assert b.as_posix().endswith(f"Data/Images/004/{pose}/02.jpg")
+        a, b = (pairs.images.names[items[5]] for items in (pairs.first, pairs.second))
+        assert a == "Data/Images/004/frontal/01.jpg"
+        assert b == f"Data/Images/004/{pose}/02.jpg"
 
 
 @pytest.mark.parametrize(
@@ -56,22 +56,22 @@ def test_broken_landmarks_are_named(cfp_root, text):
     pairs = cfp(cfp_root)
     (cfp_root / "Data/Fiducials/001/frontal/01.txt").write_text(text)
     with pytest.raises(UserError, match=r"frontal/01.txt: not 30 lines"):
-        pairs.load(0)
+        pairs.images[0]
 
 
 def test_landmarks_decide_the_crop_and_the_hash(cfp_root):
     pairs = cfp(cfp_root)
-    before, digest = pairs.load(0), pairs.sha256
+    before, digest = pairs.images[0], pairs.sha256
     file = cfp_root / "Data/Fiducials/001/frontal/01.txt"
     np.savetxt(file, np.loadtxt(file, delimiter=",") + 10, delimiter=",")
     after = cfp(cfp_root)
-    assert (after.load(0) != before).any()
+    assert (after.images[0] != before).any()
     assert after.sha256 != digest
 
 
 def test_template_crop_refuses_the_original_pictures(cfp_root):
     with pytest.raises(UserError, match=r"160x160 pixels, but crop 'template' takes 112x112"):
-        cfp(cfp_root, crop="template").load(0)
+        cfp(cfp_root, crop="template").images[0]
 
 
 @pytest.mark.parametrize(

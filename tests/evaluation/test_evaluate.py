@@ -15,10 +15,10 @@ from torch import nn
 
 from evenface.errors import UserError
 from evenface.evaluation.embed import FunctionEmbedder
+from evenface.evaluation.evaluate import evaluate
 from evenface.evaluation.onnx_embedder import OnnxEmbedder
-from evenface.evaluation.protocols import PROTOCOLS, lfw
+from evenface.evaluation.protocols import lfw
 from evenface.evaluation.torch_embedder import TorchEmbedder
-from evenface.evaluation.verify import evaluate_pairs
 from evenface.faces import InputFormat
 
 from .conftest import GRAY_16, raw_pixels
@@ -61,51 +61,65 @@ def onnx_file(tmp_path_factory):
 
 def test_scores_are_the_cosines_of_the_pairs(lfw_root, raw):
     pairs = lfw(lfw_root)
-    result = evaluate_pairs(raw, pairs)
+    (result,) = evaluate(raw, pairs)
     for k in range(len(pairs)):
         a, b = (
-            raw_pixels(GRAY_16.normalise(GRAY_16.fit(pairs.load(index))[None]))[0].astype(float)
+            raw_pixels(GRAY_16.normalise(GRAY_16.fit(pairs.images[index])[None]))[0].astype(float)
             for index in (pairs.first[k], pairs.second[k])
         )
-        assert result.scores[k] == pytest.approx(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b), abs=1e-5)
-    assert (result.same == pairs.same).all()
+        assert result.pairs.scores[k] == pytest.approx(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b), abs=1e-5)
+    assert (result.pairs.same == pairs.same).all()
 
 
 def test_summary_says_what_the_number_rests_on(lfw_root, raw):
-    result = evaluate_pairs(raw, lfw(lfw_root), "concat")
+    (result,) = evaluate(raw, lfw(lfw_root), "concat")
     first, second, *rest = str(result).split("\n")
     assert re.fullmatch(
-        r"LFW 100\.00 ± 0\.00 % \(3 folds, population sd; 16x16 gray, \(x-127\.5\)/127\.5, concat flip, "
-        r"LFW-a fixed crop; set sha256 [0-9a-f]{12}…\)",
+        r"LFW accuracy: 100\.00 ± 0\.00 % \(3 folds, population sd; 16x16 gray, \(x-127\.5\)/127\.5; "
+        r"concat flip; LFW-a fixed crop; set sha256 [0-9a-f]{12}…; pictures [0-9a-f]{12}…\)",
         first,
     )
-    assert second == "  AUC 100.00 %, EER 0.00 %, 6 genuine and 6 impostor pairs"
-    assert len(rest) == 3
-    assert all("not measurable" in line for line in rest)
+    assert second == "  6 genuine pairs, 6 impostor pairs, 18 pictures"
+    assert rest[:2] == ["  AUC: 100.00 %", "  EER: 0.00 %"]
+    assert len(rest) == 5
+    assert all("not measurable" in line for line in rest[2:])
 
 
 def test_json_is_plain_and_complete(lfw_root, raw):
-    result = evaluate_pairs(raw, lfw(lfw_root))
+    pairs = lfw(lfw_root)
+    (result,) = evaluate(raw, pairs)
     report = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert (report["pairs"], report["genuine"], report["impostor"]) == (12, 6, 6)
-    assert (report["accuracy"], report["accuracies"]) == (1.0, [1.0] * 3)
-    assert report["sha256"] == lfw(lfw_root).sha256
-    assert [at["tar"] for at in report["tar_at_far"]] == [None] * 3
+    assert report["counts"] == {"genuine pairs": 6, "impostor pairs": 6, "pictures": 18}
+    assert (report["rates"]["accuracy"]["value"], report["folds"]["accuracies"]) == (1.0, [1.0] * 3)
+    assert (report["sha256"], report["pictures_sha256"]) == (pairs.sha256, pairs.images.sha256)
+    assert [report["rates"][f"tar@far={far}"]["value"] for far in ("1e-1", "1e-2", "1e-3")] == [None] * 3
     assert report["conventions"] == {
         "format": "16x16 gray, (x-127.5)/127.5",
         "flip": "no flip",
         "crop": "LFW-a fixed crop",
         "score": "cosine",
+        "folds": "3 folds, population sd",
         "threshold": "best on the other folds, the middle one of equally good cuts",
-        "deviation": "population sd",
         "tar_reading": "conservative",
     }
+    assert report["model"] == "raw pixels"
+
+
+def test_the_hardest_pairs_are_named(lfw_root, raw):
+    (result,) = evaluate(raw, lfw(lfw_root))
+    genuine, impostor = ([pair for pair in result.hardest if pair.same is kind] for kind in (True, False))
+    scores, same = result.pairs.scores, result.pairs.same
+    assert [pair.score for pair in genuine] == sorted(scores[same])
+    assert [pair.score for pair in impostor] == sorted(scores[~same], reverse=True)
+    people = {name.split("/")[0] for name in genuine[0].names}
+    assert len(people) == 1 and len({name.split("/")[0] for name in impostor[0].names}) == 2
+    assert result.histogram.genuine.sum() == result.histogram.impostor.sum() == 6
 
 
 def test_a_useless_embedding_names_the_picture(lfw_root):
     zero = FunctionEmbedder(lambda images: np.zeros((len(images), 4), np.float32), GRAY_16)
     with pytest.raises(UserError, match=r"Person_A_0001.jpg: .*all zero"):
-        evaluate_pairs(zero, lfw(lfw_root))
+        evaluate(zero, lfw(lfw_root))
 
 
 def plain_script(root, path) -> tuple[np.ndarray, np.ndarray]:
@@ -160,24 +174,23 @@ def plain_script(root, path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_onnx_on_real_lfw_agrees_with_a_plain_script(data_root, onnx_file):
-    result = evaluate_pairs(OnnxEmbedder(onnx_file, GRAY_32), PROTOCOLS["lfw"](data_root / "lfw"))
+    (result,) = evaluate(OnnxEmbedder(onnx_file, GRAY_32), lfw(data_root / "lfw"))
     scores, expected = plain_script(data_root / "lfw", onnx_file)
     assert 0.55 < expected.mean() < 0.8
-    assert abs(result.folds.mean - expected.mean()) <= 0.001
-    np.testing.assert_allclose(result.folds.accuracies, expected, atol=0.005)
-    np.testing.assert_allclose(result.scores, scores, atol=1e-3)
-    assert all(at.measurable for at in result.tar)
-    assert [at.reliable for at in result.tar] == [True, True, False]
-    assert re.search(r"TAR at FAR 0\.001: .*\* rests on too few: 3 impostor pairs", result.summary())
-    assert "* rests" not in result.summary().split("\n")[3]
+    assert abs(result["accuracy"].value - expected.mean()) <= 0.001
+    np.testing.assert_allclose(result.more["folds"]["accuracies"], expected, atol=0.005)
+    np.testing.assert_allclose(result.pairs.scores, scores, atol=1e-3)
+    notes = [result[f"tar@far={far}"].note for far in ("1e-1", "1e-2", "1e-3")]
+    assert notes[:2] == ["", ""] and notes[2].startswith("rests on too few")
+    assert re.search(r"TAR at FAR 1e-3: .*\* rests on too few: 3 impostor pairs", result.summary())
 
 
 def test_onnx_and_torch_give_the_same_scores(lfw_root, onnx_file):
     pairs = lfw(lfw_root)
-    by_onnx = evaluate_pairs(OnnxEmbedder(onnx_file, GRAY_32, threads=2), pairs, "sum", batch_size=5)
-    by_torch = evaluate_pairs(TorchEmbedder(Net(), GRAY_32, name="net"), pairs, "sum", batch_size=4)
-    np.testing.assert_allclose(by_onnx.scores, by_torch.scores, atol=1e-5)
-    assert (by_onnx.embedder, by_torch.embedder) == ("net.onnx", "net")
+    (by_onnx,) = evaluate(OnnxEmbedder(onnx_file, GRAY_32, threads=2), pairs, "sum", batch_size=5)
+    (by_torch,) = evaluate(TorchEmbedder(Net(), GRAY_32, name="net"), pairs, "sum", batch_size=4)
+    np.testing.assert_allclose(by_onnx.pairs.scores, by_torch.pairs.scores, atol=1e-5)
+    assert (by_onnx.model, by_torch.model) == ("net.onnx", "net")
 
 
 def tiny_onnx(path, shape, outputs=("y",), kind=TensorProto.FLOAT):

@@ -25,7 +25,7 @@ def test_spaces_and_windows_line_ends_read_the_same(lfw_root):
         b"\xef\xbb\xbf" + text.replace("\t", "  ").replace("\n", "\r\n").encode() + b"\r\n"
     )
     after = lfw(lfw_root)
-    assert after.images == before.images
+    assert after.images.names == before.images.names
     for field in ("first", "second", "same", "fold"):
         assert getattr(after, field).tolist() == getattr(before, field).tolist()
 
@@ -33,7 +33,8 @@ def test_spaces_and_windows_line_ends_read_the_same(lfw_root):
 def test_known_pairs(lfw_root):
     pairs = lfw(lfw_root)
     names = [
-        (pairs.images[a].name, pairs.images[b].name) for a, b in zip(pairs.first, pairs.second, strict=True)
+        (pairs.images.path(a).name, pairs.images.path(b).name)
+        for a, b in zip(pairs.first, pairs.second, strict=True)
     ]
     assert names[:4] == [
         ("Person_A_0001.jpg", "Person_A_0002.jpg"),
@@ -57,6 +58,8 @@ def test_pictures_may_lie_beside_the_list_and_the_list_elsewhere(lfw_root, tmp_p
     [
         (1, "10", "pairs.txt:1: expected two numbers"),
         (1, "ten 300", "pairs.txt:1: expected two numbers"),
+        (1, "1" * 5000 + " 3", "pairs.txt:1: expected two numbers"),
+        (2, "Person_A 1 " + "2" * 5000, "pairs.txt:2: expected a picture's number"),
         (1, "3 3", "announces 3 x .3 . 3. = 18 pairs, but 12 lines"),
         (2, "Person_A 1", "pairs.txt:2: expected a genuine pair"),
         (2, "Person_A 1 one", "pairs.txt:2: expected a picture's number in place of 'one'"),
@@ -65,7 +68,6 @@ def test_pictures_may_lie_beside_the_list_and_the_list_elsewhere(lfw_root, tmp_p
         (4, "Person_A 1 2", "pairs.txt:4: expected an impostor pair"),
         (4, "Person_A 1 Person_A 2", "pairs.txt:4: expected an impostor pair"),
         (5, "", "pairs.txt:5: expected an impostor pair"),
-        (6, "Person_C 1 9", r"Person_C_0009.jpg: missing, but .*pairs.txt:6"),
     ],
 )
 def test_a_broken_line_is_named(lfw_root, number, line, says):
@@ -88,15 +90,15 @@ def test_unknown_crop_is_refused(lfw_root):
 
 def test_pictures_of_another_size_are_refused_with_the_other_crop_named(lfw_root, tmp_path):
     with pytest.raises(UserError, match=r"160x160 pixels, but crop 'template' takes 112x112"):
-        lfw(lfw_root, crop="template").load(0)
+        lfw(lfw_root, crop="template").images[0]
     small = lfw(make_lfw(tmp_path / "small", size=112))
     with pytest.raises(UserError, match=r"112x112 pixels, but crop 'lfw-a' takes 160x160"):
-        small.load(0)
+        small.images[0]
 
 
 def test_template_crop_leaves_pictures_as_they_are(tmp_path):
     pairs = lfw(make_lfw(tmp_path / "small", size=112), crop="template")
-    assert (pairs.load(0) == cv2.imread(str(pairs.images[0]))[:, :, ::-1]).all()
+    assert (pairs.images[0] == cv2.imread(str(pairs.images.path(0)))[:, :, ::-1]).all()
 
 
 def test_lfw_a_crop_carries_the_median_points_to_the_template(tmp_path):
@@ -107,8 +109,8 @@ def test_lfw_a_crop_carries_the_median_points_to_the_template(tmp_path):
     for x, y in medians:
         image = np.zeros((160, 160), np.uint8)
         cv2.circle(image, (round(x * 16), round(y * 16)), 4 * 16, 255, -1, shift=4)
-        cv2.imwrite(str(pairs.images[0]), image)
-        crop = pairs.load(0)[:, :, 0].astype(float)
+        cv2.imwrite(str(pairs.images.path(0)), image)
+        crop = pairs.images[0][:, :, 0].astype(float)
         rows, columns = np.indices(crop.shape)
         found = [(columns * crop).sum() / crop.sum(), (rows * crop).sum() / crop.sum()]
         nearest = TEMPLATE_112[np.argmin(np.hypot(*(TEMPLATE_112 - found).T))]

@@ -34,7 +34,7 @@ class Rate:
     def __str__(self) -> str:
         if not isfinite(self.value):
             return f"{self.label}: {self.note or 'not measurable'}"
-        text = f"{self.label} {100 * self.value:.2f}"
+        text = f"{self.label}: {100 * self.value:.2f}"
         if self.deviation is not None:
             text += f" ± {100 * self.deviation:.2f}"
         text += " %"
@@ -82,6 +82,8 @@ class PairScores:
     """(P,)."""
     people: NDArray[np.int64] | None
     """(P, 2) the two people of each pair, for intervals by person; None where nobody says who they are."""
+    thresholds: NDArray[np.float64] | None = None
+    """(P,) the threshold of each pair's fold; None without folds."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -126,13 +128,13 @@ class Result:
         first = self.rates[0]
         says = [
             self.conventions[name]
-            for name in ("folds", "format", "flip", "pooling", "noise", "crop")
+            for name in ("folds", "dealing", "format", "flip", "frames", "pooling", "noise", "crop")
             if name in self.conventions
         ]
         sums = [f"set sha256 {self.sha256[:12]}…"]
         if self.pictures:
             sums.append(f"pictures {self.pictures[:12]}…")
-        return f"{self.protocol}: {first} ({'; '.join([*says, *sums])})"
+        return f"{self.protocol} {first} ({'; '.join([*says, *sums])})"
 
     def summary(self) -> str:
         """The headline, what there was, and the other rates, a line each."""

@@ -17,7 +17,7 @@ _LFW_A_POINTS = np.array([[54.7, 65.3], [101.0, 64.6], [79.3, 89.6], [60.3, 110.
 """Median five points of LFW-a's pictures at 160x160 pixels; single faces lie 3 to 9 pixels around them."""
 _LFW_A_TO_TEMPLATE = similarity(_LFW_A_POINTS, TEMPLATE_112)
 _SIZE = {"lfw-a": 160, "template": 112}
-_RULE = {"lfw-a": "LFW-a fixed crop", "template": "pictures already on the template"}
+CROP_RULE = {"lfw-a": "LFW-a fixed crop", "template": "pictures already on the template"}
 
 
 def lfw(root: Path, crop: Crop = "lfw-a", pairs: Path | None = None) -> PairSet:
@@ -55,12 +55,13 @@ def lfw(root: Path, crop: Crop = "lfw-a", pairs: Path | None = None) -> PairSet:
             table.add((_file(*first), first[0]), (_file(*second), second[0]), same, fold)
         except ValueError as error:
             raise UserError(f"{pairs}:{number}: {error}, found {line!r}") from None
-    return table.build("LFW", partial(load_crop, crop=crop), {"crop": _RULE[crop]}, [pairs])
+    return table.build("LFW", partial(load_crop, crop=crop), {"crop": CROP_RULE[crop]}, [pairs])
 
 
 def _header(pairs: Path, line: str) -> tuple[int, int]:
     fields = line.split()
-    if len(fields) == 2 and all(field.isdecimal() and int(field) > 0 for field in fields):
+    # Five digits are more pairs than any such list has; Python refuses to read thousands of them.
+    if len(fields) == 2 and all(f.isdecimal() and len(f) < 6 and int(f) > 0 for f in fields):
         return int(fields[0]), int(fields[1])
     raise UserError(
         f"{pairs}:1: expected two numbers, folds and pairs of a kind (such as 10 300), found {line!r}"
@@ -79,7 +80,7 @@ def _pair(line: str, same: bool) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def _file(name: str, number: str) -> str:
-    if not number.isdecimal():
+    if not (number.isdecimal() and len(number) < 6):
         raise ValueError(f"expected a picture's number in place of {number!r}")
     return f"{name}/{name}_{int(number):04d}.jpg"
 

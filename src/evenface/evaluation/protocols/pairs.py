@@ -31,6 +31,8 @@ FARS = (1e-1, 1e-2, 1e-3)
 """The FARs at which pair lists are read."""
 HARDEST = 12
 """Hardest genuine and hardest impostor pairs that a result names."""
+FOLDS = 10
+"""Folds of LFW and of the protocols after its model."""
 BINS = 200
 """Of a result's histogram of scores."""
 
@@ -110,10 +112,14 @@ class PairSet:
                 roc=curve,
                 histogram=histogram(scores, self.same),
                 hardest=self._hardest(scores),
-                pairs=PairScores(scores, self.same, people),
+                pairs=PairScores(scores, self.same, people, folds and self._thresholds(folds)),
                 more={} if folds is None else _by_fold(folds),
             )
         ]
+
+    def _thresholds(self, folds: FoldAccuracy) -> NDArray[np.float64]:
+        """(P,) of each pair's fold."""
+        return folds.thresholds[np.unique(self.fold, return_inverse=True)[1]]
 
     def _hardest(self, scores: NDArray[np.float64]) -> tuple[HardPair, ...]:
         shown = np.arange(len(self.images))
@@ -207,6 +213,30 @@ class PairList:
             sources=sources,
             people=np.unique(self.people, return_inverse=True)[1] if all(self.people) else None,
         )
+
+
+def check_kinds(source: Path, same: NDArray[np.bool_], fold: NDArray[np.int64]) -> None:
+    """Raise UserError unless there are pairs of both kinds, whichever of several folds is left out."""
+    if same.all() or not same.any():
+        kind = "genuine" if len(same) and same.all() else "impostor"
+        raise UserError(f"{source}: has {kind} pairs only; a rate needs pairs of both kinds")
+    for number in np.unique(fold) if fold.any() else ():
+        rest = same[fold != number]
+        if rest.all() or not rest.any():
+            raise UserError(
+                f"{source}: without its fold {number + 1} there are pairs of one kind only, "
+                "so no threshold can be chosen for it; give each fold pairs of both kinds"
+            )
+
+
+def template_crop(image: Image, name: object) -> Image:
+    """`image` as it is, for sets that are aligned already; UserError with its `name` unless it is 112x112."""
+    if image.shape[:2] != (112, 112):
+        raise UserError(
+            f"{name}: is {image.shape[1]}x{image.shape[0]} pixels, not a 112x112 crop on the template; "
+            "align the pictures first"
+        )
+    return image
 
 
 def read_lines(path: Path) -> list[str]:

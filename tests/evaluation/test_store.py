@@ -1,0 +1,157 @@
+"""Stored embeddings: taken if nothing changed, gone on with after a kill, brought from elsewhere."""
+
+import json
+
+import numpy as np
+import pytest
+
+from evenface.errors import UserError
+from evenface.evaluation.embed import FunctionEmbedder
+from evenface.evaluation.evaluate import evaluate, evaluate_stored
+from evenface.evaluation.protocols import lfw
+from evenface.evaluation.store import read_stored, slug, stored_sets
+
+from .conftest import GRAY_16, raw_pixels
+
+
+class Counting(FunctionEmbedder):
+    """Counts pictures, and gives up after a while if told so."""
+
+    def __init__(self, give_up: int = 10**9, name: str = "counting"):
+        object.__setattr__(self, "seen", 0)
+
+        def function(images: np.ndarray) -> np.ndarray:
+            object.__setattr__(self, "seen", self.seen + len(images))
+            if self.seen > give_up:
+                raise KeyboardInterrupt
+            return raw_pixels(images)
+
+        super().__init__(function, GRAY_16, name)
+
+
+def test_embeddings_are_computed_once(lfw_root, tmp_path):
+    model, pairs = Counting(), lfw(lfw_root)
+    (first,) = evaluate(model, pairs, store=tmp_path / "emb", fingerprint="a")
+    assert model.seen == len(pairs.images)
+    (again,) = evaluate(model, pairs, store=tmp_path / "emb", fingerprint="a")
+    assert model.seen == len(pairs.images)
+    assert again.to_json() == first.to_json()
+    (plain,) = evaluate(model, pairs)
+    assert plain.to_json() == first.to_json()
+    assert stored_sets(tmp_path / "emb") == ["lfw"]
+
+
+@pytest.mark.parametrize("change", ["fingerprint", "flip", "crop", "names"])
+def test_what_changed_is_computed_again(lfw_root, tmp_path, change):
+    model = Counting()
+    evaluate(model, lfw(lfw_root), store=tmp_path / "emb", fingerprint="a")
+    before = model.seen
+    if change == "names":
+        text = (lfw_root / "pairs.txt").read_text().replace("Person_A\t3", "Person_A\t2")
+        (lfw_root / "pairs.txt").write_text(text)
+    pairs = lfw(lfw_root)
+    if change == "crop":
+        pairs.conventions["crop"] = "another"
+    flip, mark = "concat" if change == "flip" else "none", "b" if change == "fingerprint" else "a"
+    (result,) = evaluate(model, pairs, flip, store=tmp_path / "emb", fingerprint=mark)
+    assert model.seen > before
+    (fresh,) = evaluate(model, pairs, flip)
+    assert result.to_json() == fresh.to_json()
+
+
+def test_a_computation_that_was_stopped_goes_on(lfw_root, tmp_path, monkeypatch):
+    monkeypatch.setattr("evenface.evaluation.store._SAVE_EVERY", 2)
+    pairs = lfw(lfw_root)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Counting(give_up=5), pairs, store=tmp_path / "emb", fingerprint="a", batch_size=1)
+    assert stored_sets(tmp_path / "emb") == []
+    model = Counting()
+    (result,) = evaluate(model, pairs, store=tmp_path / "emb", fingerprint="a", batch_size=1)
+    assert model.seen == len(pairs.images) - 4
+    (fresh,) = evaluate(model, pairs)
+    assert result.to_json() == fresh.to_json()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Counting(give_up=5), pairs, "sum", store=tmp_path / "emb", fingerprint="a", batch_size=1)
+    other = Counting()  # another model does not go on with the first one's part
+    evaluate(other, pairs, "sum", store=tmp_path / "emb", fingerprint="b", batch_size=4)
+    assert other.seen == 2 * len(pairs.images)
+
+
+def bring(folder, pairs, rows, names=None):
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "lfw.npy", rows)
+    (folder / "lfw.txt").write_text("\n".join(names or pairs.images.names) + "\n")
+    return folder
+
+
+def test_embeddings_of_another_program_need_no_pictures(lfw_root, raw, tmp_path):
+    pairs = lfw(lfw_root)
+    (expected,) = evaluate(raw, pairs)
+    rows = np.stack([raw_pixels(GRAY_16.normalise(GRAY_16.fit(x)[None]))[0] for x in pairs.images])
+    order = np.random.default_rng(0).permutation(len(rows))
+    names = [pairs.images.names[i] for i in order]
+    folder = bring(tmp_path / "theirs", pairs, rows[order], names)
+    (lfw_root / "images").rename(tmp_path / "gone")
+    (result,) = evaluate_stored(folder, lfw(lfw_root, pairs=lfw_root / "pairs.txt"))
+    np.testing.assert_allclose(result.pairs.scores, expected.pairs.scores, atol=1e-6)
+    assert result.model == "theirs" and result.pictures == ""
+    assert "given embeddings" in result.headline and "pictures" not in result.headline.split("set sha256")[1]
+
+
+def test_what_does_not_fit_is_named(lfw_root, tmp_path):
+    pairs = lfw(lfw_root)
+    n = len(pairs.images)
+    rows = np.ones((n, 4), np.float32)
+    rows[:, 0] = np.arange(n)
+    folder = tmp_path / "theirs"
+
+    def says(words, rows=rows, names=None):
+        bring(folder, pairs, rows, names)
+        with pytest.raises(UserError, match=words):
+            evaluate_stored(folder, pairs)
+
+    with pytest.raises(UserError, match=r"lfw\.npy.*not stored embeddings"):
+        evaluate_stored(tmp_path / "nowhere", pairs)
+    says(r"expected float32", rows.astype(np.float64))
+    says(r"expected float32", rows[:, 0])
+    says(rf"lfw\.txt {n - 1} names", names=pairs.images.names[:-1])
+    says(rf"1 of {n} pictures have no embedding, first Person_", names=["x", *pairs.images.names[1:]])
+    says(r"1 names stand there twice", names=[*pairs.images.names[:-1], pairs.images.names[0]])
+    zero = rows.copy()
+    zero[5] = 0
+    says(rf"{pairs.images.names[5]} is all zero", zero)
+    zero[5] = np.nan
+    says(rf"{pairs.images.names[5]} is all zero or not finite", zero)
+    np.save(folder / "lfw.npy", np.array([{}] * n))  # needs unpickling, which is never done
+    with pytest.raises(UserError, match="not stored embeddings"):
+        evaluate_stored(folder, pairs)
+    bring(folder, pairs, rows)
+    for content in (b"", b"\x93NUMPY\x01\x00\xff\xff", (folder / "lfw.npy").read_bytes()[:-8]):
+        (folder / "lfw.npy").write_bytes(content)
+        with pytest.raises(UserError, match=r"lfw\.npy"):
+            evaluate_stored(folder, pairs)
+    bring(folder, pairs, rows)
+    (folder / "lfw.json").write_text("{")
+    with pytest.raises(UserError, match=r"lfw\.json: not JSON"):
+        evaluate_stored(folder, pairs)
+
+
+def test_stored_rows_in_order_are_not_copied(lfw_root, tmp_path):
+    pairs = lfw(lfw_root)
+    folder = bring(tmp_path / "theirs", pairs, np.ones((len(pairs.images), 4), np.float32))
+    rows, about = read_stored(folder, "lfw", pairs.images.names)
+    assert isinstance(rows, np.memmap) and about == {}
+
+
+def test_names_become_file_names():
+    assert (slug("CFP-FP"), slug("runs/mine"), slug("IJB-B 1:1")) == ("cfp-fp", "runs-mine", "ijb-b-1-1")
+    assert slug("../../etc/x") == "..-..-etc-x"
+
+
+def test_the_note_says_how_they_came_about(lfw_root, tmp_path):
+    evaluate(Counting(), lfw(lfw_root), "sum", store=tmp_path / "emb", fingerprint="abc")
+    about = json.loads((tmp_path / "emb/lfw.json").read_text())
+    assert about["fingerprint"] == "abc" and about["conventions"]["flip"] == "sum flip"
+    assert (
+        about["set"] == {"crop": "LFW-a fixed crop"} and about["pictures_identified_by"] == "names and bytes"
+    )
