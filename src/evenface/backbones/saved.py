@@ -46,23 +46,45 @@ def save_model(folder: Path, module: nn.Module, card: Card) -> None:
         (folder / (name + ".unfinished")).replace(folder / name)
 
 
+def save_note(folder: Path, name: str, value: Any) -> None:
+    """Set one note of the card in `folder` to plain JSON; all else stays. The file is replaced in one step.
+
+    Raises:
+        UserError: as `load_card`.
+    """
+    load_card(folder)
+    plain = json.loads((folder / CARD).read_text())
+    plain["notes"][name] = value
+    (folder / (CARD + ".unfinished")).write_text(json.dumps(plain, indent=2) + "\n")
+    (folder / (CARD + ".unfinished")).replace(folder / CARD)
+
+
+def load_card(folder: Path) -> Card:
+    """The card of the model in a folder.
+
+    Raises:
+        UserError: there is none, or it is not a model's card.
+    """
+    try:
+        plain = json.loads((folder / CARD).read_text())
+        return Card(plain["backbone"], plain["options"], InputFormat(**plain["format"]), plain["notes"])
+    except FileNotFoundError:
+        raise _nothing(folder, CARD) from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / CARD}: not a model's card ({error})") from None
+
+
 def load_model(folder: Path) -> tuple[nn.Module, Card]:
     """The trained backbone in evaluation mode, and its card.
 
     Raises:
         UserError: the folder has no model, or the card and the weights do not fit one another.
     """
+    card = load_card(folder)
     try:
-        plain = json.loads((folder / CARD).read_text())
-        card = Card(plain["backbone"], plain["options"], InputFormat(**plain["format"]), plain["notes"])
         weights = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{folder}: no trained model here ({Path(str(error.filename or WEIGHTS)).name} is missing); "
-            "give the folder that `evenface train -o` wrote"
-        ) from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / CARD}: not a model's card ({error})") from None
+    except FileNotFoundError:
+        raise _nothing(folder, WEIGHTS) from None
     module = card.create()
     try:
         module.load_state_dict(weights)
@@ -71,3 +93,10 @@ def load_model(folder: Path) -> tuple[nn.Module, Card]:
             f"{folder / WEIGHTS}: not the weights of {card.backbone} ({str(error).splitlines()[1].strip()})"
         ) from None
     return module.eval(), card
+
+
+def _nothing(folder: Path, missing: str) -> UserError:
+    return UserError(
+        f"{folder}: no trained model here ({missing} is missing); "
+        "give the folder that `evenface train -o` wrote"
+    )
