@@ -1,141 +1,131 @@
 """`evenface evaluate`."""
 
-import importlib
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated
 
-import torch
 import tyro
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from evenface.backbones.saved import load_model
+import evenface
 from evenface.errors import UserError
-from evenface.evaluation.embed import Embedder, Flip, FunctionEmbedder
+from evenface.evaluation.benchmark import Benchmark
+from evenface.evaluation.by_person import with_intervals
+from evenface.evaluation.embed import Flip
+from evenface.evaluation.evaluate import evaluate, evaluate_stored
+from evenface.evaluation.images import Image, ImageSet
 from evenface.evaluation.metrics import Reading
-from evenface.evaluation.onnx_embedder import OnnxEmbedder
-from evenface.evaluation.protocols import cfp, lfw
-from evenface.evaluation.protocols.cfp import Crop as CfpCrop
-from evenface.evaluation.protocols.cfp import Kind as CfpKind
-from evenface.evaluation.protocols.lfw import Crop as LfwCrop
-from evenface.evaluation.torch_embedder import TorchEmbedder
-from evenface.evaluation.verify import evaluate_pairs
-from evenface.faces import InputFormat
-from evenface.faces.format import Colour, Pixels
+from evenface.evaluation.models import FormatOptions, Model, open_model
+from evenface.evaluation.report import write_report
+from evenface.evaluation.results import Result
+from evenface.evaluation.sets import SetOptions
+from evenface.evaluation.store import slug
 
-HELP = """Measure a model on LFW View 2 and on CFP-FF and CFP-FP.
+HELP = """Measure models on the benchmarks, by the exact protocols.
 
 examples
   evenface evaluate runs/mine --lfw LFW --cfp CFP
-  evenface evaluate --onnx model.onnx --size 112x96 --flip concat --pixels 128 --lfw LFW
-  evenface evaluate --python mymodel:embed --size 112x112 --colour bgr --cfp CFP --json result.json
+  evenface evaluate runs/mine runs/other --lfw LFW --report report.html     side by side
+  evenface evaluate model.onnx --size 112x96 --flip concat --pixels 128 --lfw LFW
+  evenface evaluate mymodel:embed --colour bgr --cfp CFP --json result.json
+  evenface evaluate runs/mine --lfw LFW --store emb     keeps the embeddings: scored again in seconds
+  evenface evaluate emb/runs-mine --lfw LFW             no model, stored embeddings alone
 
-LFW is a folder with pairs.txt and images/ (LFW-a, 160x160); CFP one with Data/ and Protocol/.
-A Python function takes float32 (N, channels, height, width) and returns float32 (N, D), both numpy arrays."""
+A Python function takes float32 (N, channels, height, width) and returns float32 (N, D), both numpy arrays.
+docs/measuring.md says what each set's folder holds, and how embeddings of any other program are stored."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Which model, on which sets, read how."""
+    """Which models, on which sets, read how."""
 
-    run: Annotated[Path | None, tyro.conf.Positional] = None
-    """Folder of a trained model, as `evenface train -o` writes it."""
-    onnx: Path | None = None
-    """An ONNX file with one image input, in place of a run."""
-    python: str | None = None
-    """module:function, in place of a run; the module is looked for in the current folder first."""
-    lfw: Path | None = None
-    """Folder of LFW."""
-    cfp: Path | None = None
-    """Folder of CFP."""
-    size: Annotated[str, tyro.conf.arg(metavar="HEIGHTxWIDTH")] = "112x112"
-    """Input of the ONNX file or function; a run's own card says it."""
-    colour: Colour = "rgb"
-    """Order of its channels; a run's own card says it."""
-    pixels: Pixels = "127.5"
-    """Its pixels are (x - 127.5) divided by this; a run's own card says it."""
+    models: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Each the folder of a run, an .onnx file, module:function, or a folder of stored embeddings."""
+    sets: Annotated[SetOptions, tyro.conf.arg(name="")] = field(default_factory=SetOptions)
+    format: Annotated[FormatOptions, tyro.conf.arg(name="")] = field(default_factory=FormatOptions)
     flip: Flip = "sum"
     """The mirror image's embedding: left out (none), added (sum) or appended (concat)."""
-    lfw_crop: LfwCrop = "lfw-a"
-    """lfw-a: one fixed transform of the 160x160 LFW-a pictures; template: already 112x112 on the template."""
-    cfp_crop: CfpCrop = "fiducials"
-    """fiducials: aligned by CFP's own points; template: already 112x112 on the template."""
     reading: Reading = "conservative"
     """TAR at FAR: largest TAR whose FAR does not exceed the target, at the nearest FAR, or interpolated."""
     batch_size: int = 128
-    """Images at once."""
+    """Pictures at once."""
+    workers: int = 2
+    """Threads that read pictures."""
+    store: Path | None = None
+    """Keep each model's embeddings in a folder in here, and take them from there the next time."""
+    report: Path | None = None
+    """Write one HTML page with every table, convention and plot, and the hardest pairs."""
     json: Path | None = None
-    """Write everything measured here too."""
+    """Write every figure, and the curves, as JSON, a result a line."""
 
 
 def run(words: list[str]) -> int:
-    """Measure, print, and write the JSON if asked for."""
-    options = tyro.cli(EvaluateOptions, args=words, prog="evenface evaluate", description=HELP)
-    embedder = _embedder(options)
-    if not (options.lfw or options.cfp):
-        raise UserError("--lfw, --cfp: name at least one set to measure on, for example --lfw DIR")
-    sets = [lfw(options.lfw, options.lfw_crop)] if options.lfw else []
-    if options.cfp:
-        sets += [cfp(options.cfp, kind, options.cfp_crop) for kind in get_args(CfpKind)]
-    results = []
-    for pairs in sets:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(f"{pairs.name}: embedding")
-            show = partial(_show, progress, task)
-            result = evaluate_pairs(
-                embedder,
-                pairs,
-                options.flip,
-                options.reading,
-                batch_size=options.batch_size,
-                progress=show,
-            )
-        print(result, flush=True)
-        results.append(result.to_json())
+    """Measure and print; write the report, the JSON and the embeddings if asked for."""
+    options = tyro.cli(EvaluateOptions, args=words, prog="evenface evaluate MODEL ...", description=HELP)
+    if not options.models:
+        raise UserError("name one model or more: a run's folder, an .onnx file, module:function, embeddings")
+    for file in (options.report, options.json):
+        if file is not None and not file.parent.is_dir():
+            raise UserError(f"{file}: there is no folder {file.parent}; make it first")
+    if len(set(options.models)) < len(options.models):
+        raise UserError("a model is named twice; name each once")
+    models = [open_model(words, options.format) for words in options.models]
+    results: list[Result] = []
+    shown: dict[str, ImageSet] = {}
+    names: set[str] = set()
+    for benchmark in options.sets.open():
+        if benchmark.name in names:
+            raise UserError(f"{benchmark.name}: two sets have this name; measure one at a time, or rename it")
+        names.add(benchmark.name)
+        for model in models:
+            measured = [with_intervals(result) for result in _measure(model, benchmark, options)]
+            for result in measured:
+                print(result if len(models) == 1 else f"{result.model}\n{result}", flush=True)
+                shown[result.protocol] = benchmark.images
+            results += measured
     if options.json:
-        options.json.write_text(json.dumps({"model": embedder.name, "results": results}, indent=2) + "\n")
+        found = [json.dumps({**result.to_json(), "curves": result.curves()}) for result in results]
+        text = f'{{"evenface": "{evenface.__version__}", "results": [\n' + ",\n".join(found) + "\n]}\n"
+        options.json.write_text(text, encoding="utf-8")
+    if options.report:
+        write_report(options.report, results, partial(_picture, shown))
+        print(f"report: {options.report}")
     return 0
+
+
+def _measure(model: Model, benchmark: Benchmark, options: EvaluateOptions) -> list[Result]:
+    if model.stored is not None:
+        return evaluate_stored(model.stored, benchmark, options.reading, model.name)
+    assert model.embedder is not None
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"{benchmark.name}: embedding by {model.name}")
+        return evaluate(
+            model.embedder,
+            benchmark,
+            options.flip,
+            options.reading,
+            store=options.store and options.store / slug(model.name),
+            fingerprint=model.fingerprint,
+            batch_size=options.batch_size,
+            workers=options.workers,
+            progress=partial(_show, progress, task),
+        )
 
 
 def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, completed=done, total=total)
 
 
-def _embedder(options: EvaluateOptions) -> Embedder:
-    given = [x for x in (options.run, options.onnx, options.python) if x is not None]
-    if len(given) != 1:
-        raise UserError("name one model: the folder of a run, --onnx FILE, or --python module:function")
-    form = InputFormat(*InputFormat.size(options.size), options.colour, options.pixels)
-    if options.onnx:
-        return OnnxEmbedder(options.onnx, form, threads=torch.get_num_threads())
-    if options.python:
-        return FunctionEmbedder(_function(options.python), form, options.python)
-    assert options.run is not None
-    default = EvaluateOptions()
-    for name in ("size", "colour", "pixels"):
-        if getattr(options, name) != getattr(default, name):
-            raise UserError(f"--{name}: {options.run} says in its card what it expects; leave this out")
-    net, card = load_model(options.run)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return TorchEmbedder(net, card.format, device=device, name=str(options.run))
-
-
-def _function(words: str) -> Callable[..., Any]:
-    module, colon, name = words.partition(":")
-    if not colon:
-        raise UserError(f"--python: {words!r} is not module:function, for example mymodel:embed")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"--python: {error}") from None
-    finally:
-        sys.path.pop(0)
-    if not callable(function):
-        raise UserError(f"--python: {words} is not a function")
-    return function  # type: ignore[no-any-return]
+def _picture(shown: dict[str, ImageSet], protocol: str, index: int) -> Image | None:
+    """The crop of a picture for the report; None where the embeddings are here and the pictures are not."""
+    images = shown[protocol]
+    return images.read(index) if images.path(index).is_file() else None

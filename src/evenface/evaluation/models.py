@@ -66,7 +66,8 @@ def open_model(words: str, options: FormatOptions | None = None) -> Model:
     path = Path(words)
     if path.suffix == ".onnx":
         session = OnnxEmbedder(path, options.format(), threads=torch.get_num_threads())
-        return Model(path.name, session, digest([path]))
+        session.name = words  # two files of one name in two folders are two models
+        return Model(words, session, digest([path]))
     if ":" in words and not path.exists():
         return Model(words, FunctionEmbedder(_function(words), options.format(), words), words)
     given = [f"--{name}" for name, value in vars(options).items() if value is not None]

@@ -23,7 +23,7 @@ class Rate:
     value: float
     """0 to 1; NaN where it is not measurable."""
     deviation: float | None = None
-    """Population standard deviation over folds."""
+    """Population standard deviation over folds, splits or sets of distractors."""
     interval: tuple[float, float] | None = None
     """95 %."""
     threshold: float = nan
@@ -166,6 +166,30 @@ class Result:
             "pictures_sha256": self.pictures or None,
             **self.more,
         }
+
+    def curves(self, points: int = 1000) -> dict[str, Any]:
+        """ROC, CMC and DIR curve, those there are, as plain JSON types: counts, at about `points` points."""
+        found: dict[str, Any] = {}
+        if self.roc is not None:
+            roc = self.roc.thin(points)
+            found["roc"] = {
+                "thresholds": [_number(value) for value in roc.thresholds],
+                "false_accepts": roc.false_accepts.tolist(),
+                "true_accepts": roc.true_accepts.tolist(),
+            }
+        if self.cmc is not None:
+            found["cmc"] = {"probes": self.cmc.probes, "hits": self.cmc.hits.tolist()}
+        if self.open_set is not None:
+            curve = self.open_set
+            thin = Roc(curve.thresholds, curve.false_positives, curve.true_positives).thin(points)
+            found["dir"] = {
+                "mated": curve.mated,
+                "nonmated": curve.nonmated,
+                "thresholds": [_number(value) for value in thin.thresholds],
+                "false_positives": thin.false_accepts.tolist(),
+                "true_positives": thin.true_accepts.tolist(),
+            }
+        return found
 
 
 def _number(value: float | None) -> float | None:

@@ -1,0 +1,54 @@
+"""Where MegaFace's pictures lie, and its features where another program has extracted them."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+from evenface.errors import UserError
+from evenface.evaluation.benchmark import Benchmark
+from evenface.evaluation.feature_files import gather_features
+from evenface.evaluation.images import HASH_MOST, ImageSet, digest
+from evenface.evaluation.protocols.megaface_lists import locate
+from evenface.evaluation.store import slug
+
+
+class Crops(ImageSet):
+    """Pictures that are named as the lists name them, whatever spelling (`locate`) their files have."""
+
+    def path(self, index: int) -> Path:
+        """The file of picture `index`."""
+        return locate(self.root, self.names[index])
+
+    def check(self) -> None:
+        """Raise UserError if a picture's file is missing: the first one's name, and how many are."""
+        missing = [path for i in range(len(self)) if not (path := self.path(i)).is_file()]
+        if missing:
+            raise UserError(
+                f"{missing[0]}: missing, and {len(missing) - 1:,} more of {len(self):,}; unpack the whole set"
+            )
+
+    @cached_property
+    def sha256(self) -> str:
+        """As `ImageSet.sha256`."""
+        return digest(map(self.path, range(len(self))), sizes_only=len(self) > HASH_MOST)
+
+
+def store_features(benchmark: Benchmark, features: Path, ending: str, store: Path) -> None:
+    """Gather a benchmark's feature files into a folder of stored embeddings (`evenface.evaluation.store`).
+
+    Args:
+        benchmark: what `megaface` read.
+        features: holds the features' files, one a picture, named as the pictures are with `ending` behind.
+        ending: such as `_r100.bin`.
+        store: the folder to write to.
+
+    Raises:
+        UserError: a file is missing or broken, or of another dimension than the first.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    names, target = benchmark.images.names, store / slug(benchmark.name)
+    target.with_suffix(".npy").unlink(missing_ok=True)
+    target.with_suffix(".txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    about = {"model": features.name, "conventions": {"format": f"feature files *{ending}"}}
+    target.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    gather_features([locate(features, name, ending) for name in names], target.with_suffix(".npy"))
