@@ -1,9 +1,10 @@
 """The pictures of a benchmark: what they are called, how one is read, and what identifies them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ class ImageSet:
     names: Sequence[str]
     """(M,) unique, with / between folders: the key of a picture's embedding where embeddings are stored."""
     read: Callable[[int], Image]
-    """Picture i as an aligned 112x112 RGB crop, uint8 (112, 112, 3); safe to call from several threads."""
+    """Picture i, RGB uint8 (h, w, 3), a 112x112 crop on the template or as the set's conventions say; safe to
+    call from several threads."""
     inside: Path | None = None
     """The one file that all pictures lie in, such as an InsightFace .bin; None: files, `root / name`."""
 
@@ -39,26 +41,27 @@ class ImageSet:
         return self.read(index)
 
     def path(self, index: int) -> Path:
-        """The file of picture `index`."""
+        """The file of picture `index`. Pictures that share a file follow one another."""
         return self.inside or self.root / self.names[index]
+
+    def files(self) -> Iterator[Path]:
+        """Every file once, in order."""
+        return (path for path, _ in groupby(map(self.path, range(len(self)))))
 
     def check(self) -> None:
         """Raise UserError if a picture's file is missing: the first one's name, and how many are."""
-        if self.inside is not None:
-            return
-        missing = [name for name in self.names if not (self.root / name).is_file()]
+        missing = [path for path in self.files() if not path.is_file()]
         if missing:
             more = f" and {len(missing) - 1:,} more of {len(self):,}" if len(missing) > 1 else ""
-            raise UserError(f"{self.root / missing[0]}: missing{more}; unpack the whole set there")
+            raise UserError(f"{missing[0]}: missing{more}; unpack the whole set there")
 
     @cached_property
     def sha256(self) -> str:
-        """Hexadecimal digest of the pictures: of each the file name, the size and, up to HASH_MOST, bytes.
+        """Hexadecimal digest of `files`: of each the name, the size and, up to HASH_MOST pictures, bytes.
 
         Folders do not enter; a changed picture does.
         """
-        files = [self.inside] if self.inside is not None else (self.root / name for name in self.names)
-        return digest(files, sizes_only=len(self) > HASH_MOST)
+        return digest(self.files(), sizes_only=len(self) > HASH_MOST)
 
     @property
     def identified_by(self) -> str:

@@ -26,7 +26,7 @@ class Candidates:
     """The best gallery rows of each probe, best first; of equal scores the one that came first."""
 
     scores: Floats
-    """(P, k), falling; -inf where the gallery has fewer than k rows."""
+    """(P, k), falling; -inf where the gallery has fewer than k rows, or fewer that score enough."""
     index: Places
     """(P, k) gallery rows; -1 there."""
 
@@ -61,7 +61,7 @@ class TopScores:
         probes: (P, D) float32 rows of length 1.
         k: candidates kept for each probe.
         pairs: highest scores kept among all pairs of a probe and a gallery row.
-        least: (P,) candidates of a probe that score less need not be kept.
+        least: (P,) float32, what a score must exceed to be a candidate of a probe; by default nothing.
     """
 
     def __init__(self, probes: Floats, k: int, pairs: int = 0, least: Floats | None = None) -> None:

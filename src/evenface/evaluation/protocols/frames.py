@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -12,7 +12,7 @@ import numpy as np
 
 from evenface.data.folder import SUFFIXES
 from evenface.errors import UserError
-from evenface.evaluation.images import HASH_MOST, Image, ImageSet, digest
+from evenface.evaluation.images import Image, ImageSet
 from evenface.evaluation.protocols.pairs import template_crop
 from evenface.faces import read_image
 
@@ -44,22 +44,6 @@ class FrameSet(ImageSet):
         """The file of frame `index`."""
         found = _IN_VIDEO.fullmatch(self.names[index])
         return self.root / (found[1] if found else self.names[index])
-
-    @cached_property
-    def files(self) -> list[Path]:
-        """Each file once, in order."""
-        return list(dict.fromkeys(self.path(index) for index in range(len(self))))
-
-    def check(self) -> None:
-        """Raise UserError if a file is missing."""
-        missing = [path for path in self.files if not path.is_file()]
-        if missing:
-            raise UserError(f"{missing[0]}: missing, as are {len(missing) - 1:,} other files of frames")
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hexadecimal digest of the files: of each the name, the size and, up to HASH_MOST frames, bytes."""
-        return digest(self.files, sizes_only=len(self) > HASH_MOST)
 
 
 class FrameReader:

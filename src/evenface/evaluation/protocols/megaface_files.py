@@ -1,13 +1,11 @@
 """Where MegaFace's pictures lie, and its features where another program has extracted them."""
 
 import json
-from functools import cached_property
 from pathlib import Path
 
-from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark
 from evenface.evaluation.feature_files import gather_features
-from evenface.evaluation.images import HASH_MOST, ImageSet, digest
+from evenface.evaluation.images import ImageSet
 from evenface.evaluation.protocols.megaface_lists import locate
 from evenface.evaluation.store import slug
 
@@ -18,19 +16,6 @@ class Crops(ImageSet):
     def path(self, index: int) -> Path:
         """The file of picture `index`."""
         return locate(self.root, self.names[index])
-
-    def check(self) -> None:
-        """Raise UserError if a picture's file is missing: the first one's name, and how many are."""
-        missing = [path for i in range(len(self)) if not (path := self.path(i)).is_file()]
-        if missing:
-            raise UserError(
-                f"{missing[0]}: missing, and {len(missing) - 1:,} more of {len(self):,}; unpack the whole set"
-            )
-
-    @cached_property
-    def sha256(self) -> str:
-        """As `ImageSet.sha256`."""
-        return digest(map(self.path, range(len(self))), sizes_only=len(self) > HASH_MOST)
 
 
 def store_features(benchmark: Benchmark, features: Path, ending: str, store: Path) -> None:

@@ -112,7 +112,9 @@ class PairSet:
                 roc=curve,
                 histogram=histogram(scores, self.same),
                 hardest=self._hardest(scores),
-                pairs=PairScores(scores, self.same, people, folds and self._thresholds(folds)),
+                pairs=PairScores(
+                    scores, self.same, people, None if folds is None else self._thresholds(folds)
+                ),
                 more={} if folds is None else _by_fold(folds),
             )
         ]
