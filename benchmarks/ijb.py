@@ -21,9 +21,8 @@ import numpy as np
 from evenface.evaluation.evaluate import evaluate_stored
 from evenface.evaluation.metrics import roc
 from evenface.evaluation.metrics.counted import RocCounter
-from evenface.evaluation.protocols import ijb_measure as measure
-from evenface.evaluation.protocols.ijb import ijb
-from evenface.evaluation.protocols.ijb_pairs import read_pairs
+from evenface.evaluation.protocols.ijb import ijb, measure
+from evenface.evaluation.protocols.ijb.pairs import read_pairs
 from evenface.evaluation.search import pair_scores
 
 SUBJECTS, GALLERY_1, PROBES, FACES, PAIRS, GENUINE = 3531, 1772, 19_593, 469_375, 15_658_489, 19_557

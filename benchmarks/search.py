@@ -19,9 +19,9 @@ import numpy as np
 
 from evenface.evaluation import search
 from evenface.evaluation.images import ImageSet
-from evenface.evaluation.protocols.megaface import MegaFace
-from evenface.evaluation.protocols.megaface_lists import DistractorList
-from evenface.evaluation.protocols.megaface_ranks import KEPT
+from evenface.evaluation.protocols.megaface.challenge import MegaFace
+from evenface.evaluation.protocols.megaface.lists import DistractorList
+from evenface.evaluation.protocols.megaface.ranks import KEPT
 from evenface.evaluation.search import pair_scores, top_candidates
 from evenface.evaluation.templates import unit_rows
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from evenface.errors import UserError
 from evenface.evaluation.evaluate import evaluate, evaluate_stored
 from evenface.evaluation.protocols.ijb import ijb
-from evenface.evaluation.protocols.ijb_pairs import read_pairs
+from evenface.evaluation.protocols.ijb.pairs import read_pairs
 from evenface.evaluation.results import Result
 from evenface.evaluation.templates import POOLING
 from evenface.faces import TEMPLATE_112, read_image, similarity, warp

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from evenface.errors import UserError
 from evenface.evaluation.evaluate import evaluate
-from evenface.evaluation.protocols.ijb_nist import read_templates
-from evenface.evaluation.protocols.ijb_pairs import read_matches
-from evenface.evaluation.protocols.ijba import Ijba, ijba
+from evenface.evaluation.protocols.ijb.a import Ijba, ijba
+from evenface.evaluation.protocols.ijb.nist import read_templates
+from evenface.evaluation.protocols.ijb.pairs import read_matches
 from evenface.evaluation.results import Result
 
 from .conftest import picture, write

@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,12 @@ from evenface.errors import UserError
 from evenface.evaluation.evaluate import evaluate_stored
 from evenface.evaluation.feature_files import write_feature
 from evenface.evaluation.metrics import tar_at_far
-from evenface.evaluation.protocols.megaface import MegaFace, megaface
-from evenface.evaluation.protocols.megaface_files import store_features
-from evenface.evaluation.protocols.megaface_lists import locate, read_distractors, read_noises, read_probes
+from evenface.evaluation.protocols.megaface import challenge as protocol
+from evenface.evaluation.protocols.megaface.challenge import MegaFace, megaface
+from evenface.evaluation.protocols.megaface.files import store_features
+from evenface.evaluation.protocols.megaface.lists import locate, read_distractors, read_noises, read_probes
 
 from .conftest import picture, write
-
-protocol = sys.modules[MegaFace.__module__]  # the package has the reader under the module's name
 
 PEOPLE = {"Ann Lee": 5, "Bo J. Dee": 3, "Cy-Cy": 1, "Di": 2}
 PROBES = [f"{who}/{who}_{n}.png" for who, count in PEOPLE.items() for n in range(count)]

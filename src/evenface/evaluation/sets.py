@@ -12,8 +12,7 @@ from evenface.evaluation.protocols.calfw_cplfw import calfw, cplfw
 from evenface.evaluation.protocols.cfp import Crop as CfpCrop
 from evenface.evaluation.protocols.cfp import Kind as CfpKind
 from evenface.evaluation.protocols.cfp import cfp
-from evenface.evaluation.protocols.ijb import ijb
-from evenface.evaluation.protocols.ijba import ijba
+from evenface.evaluation.protocols.ijb import ijb, ijba
 from evenface.evaluation.protocols.insightface_bin import insightface_bin
 from evenface.evaluation.protocols.lfw import Crop as LfwCrop
 from evenface.evaluation.protocols.lfw import lfw

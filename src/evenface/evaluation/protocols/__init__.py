@@ -7,8 +7,7 @@ from pathlib import Path
 from evenface.evaluation.benchmark import Benchmark
 from evenface.evaluation.protocols.calfw_cplfw import calfw, cplfw
 from evenface.evaluation.protocols.cfp import cfp
-from evenface.evaluation.protocols.ijb import ijb
-from evenface.evaluation.protocols.ijba import ijba
+from evenface.evaluation.protocols.ijb import ijb, ijba
 from evenface.evaluation.protocols.insightface_bin import insightface_bin
 from evenface.evaluation.protocols.lfw import lfw
 from evenface.evaluation.protocols.lfw_identification import lfw_identification

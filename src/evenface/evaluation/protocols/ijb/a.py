@@ -17,9 +17,9 @@ from evenface.errors import UserError, unknown
 from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.images import ImageSet, digest
 from evenface.evaluation.metrics import Reading
-from evenface.evaluation.protocols import ijb_measure as measure
-from evenface.evaluation.protocols.ijb_nist import CROP, crops, read_templates
-from evenface.evaluation.protocols.ijb_pairs import TemplatePairs, read_matches
+from evenface.evaluation.protocols.ijb import measure
+from evenface.evaluation.protocols.ijb.nist import CROP, crops, read_templates
+from evenface.evaluation.protocols.ijb.pairs import TemplatePairs, read_matches
 from evenface.evaluation.protocols.pairs import histogram, tar_rate
 from evenface.evaluation.results import Rate, Result
 from evenface.evaluation.templates import POOLING, Pooling, Rows, Templates
@@ -58,7 +58,7 @@ def ijba(root: Path, pooling: Pooling = "plain") -> "Ijba":
         root: holds `IJB-A_11_sets/split1/verify_metadata_1.csv` and `verify_comparisons_1.csv`,
             `IJB-A_1N_sets/split1/search_gallery_1.csv` and `search_probe_1.csv`, and so on to split 10; or
             `split1` and so on themselves. The crops are in `crops`, 112x112 on the template, named as
-            `ijb_nist.read_templates` says.
+            `ijb.nist.read_templates` says.
         pooling: how much a face counts in its template, "plain" or "norm".
 
     Without the 1:1 or the 1:N lists the other protocol is measured, and the conventions say what lacks.

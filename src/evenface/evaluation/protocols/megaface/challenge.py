@@ -16,15 +16,15 @@ from evenface.errors import UserError
 from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.images import ImageSet, digest
 from evenface.evaluation.metrics import Cmc, Reading, Roc, cmc
-from evenface.evaluation.protocols.megaface_files import Crops
-from evenface.evaluation.protocols.megaface_lists import (
+from evenface.evaluation.protocols.megaface.files import Crops
+from evenface.evaluation.protocols.megaface.lists import (
     DistractorList,
     locate,
     read_distractors,
     read_noises,
     read_probes,
 )
-from evenface.evaluation.protocols.megaface_ranks import (
+from evenface.evaluation.protocols.megaface.ranks import (
     KEPT,
     RANKS,
     Mates,

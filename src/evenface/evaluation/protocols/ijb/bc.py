@@ -16,10 +16,10 @@ from evenface.errors import UserError, unknown
 from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.images import ImageSet, digest
 from evenface.evaluation.metrics import Reading
-from evenface.evaluation.protocols import ijb_measure as measure
-from evenface.evaluation.protocols.ijb_lists import Lists, Part, insightface_lists, nist_lists
-from evenface.evaluation.protocols.ijb_meta import Gallery
-from evenface.evaluation.protocols.ijb_pairs import TemplatePairs
+from evenface.evaluation.protocols.ijb import measure
+from evenface.evaluation.protocols.ijb.lists import Lists, Part, insightface_lists, nist_lists
+from evenface.evaluation.protocols.ijb.meta import Gallery
+from evenface.evaluation.protocols.ijb.pairs import TemplatePairs
 from evenface.evaluation.protocols.pairs import histogram, tar_rate
 from evenface.evaluation.results import PairScores, Result
 from evenface.evaluation.templates import POOLING, Pooling, Rows
@@ -41,7 +41,7 @@ def ijb(root: Path, part: Part, pooling: Pooling = "plain") -> "Ijb":
             `ijbb_name_5pts_score.txt`, `ijbb_template_pair_label.txt`, `ijbb_1N_gallery_S1.csv` and `S2.csv`
             (in IJB-C `G1` and `G2`) and `ijbb_1N_probe_mixed.csv`. Or it holds NIST's `protocol` or
             `protocols` with the 1:N files and `ijbb_11_S1_S2_matches.csv`, and the user's aligned crops in
-            `crops`, named as `ijb_nist.read_templates` says.
+            `crops`, named as `ijb.nist.read_templates` says.
         part: which.
         pooling: how much a face counts in its template.
 

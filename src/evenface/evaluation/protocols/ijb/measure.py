@@ -13,7 +13,7 @@ from evenface.errors import UserError
 from evenface.evaluation.metrics import Cmc, OpenSet, Roc, cmc
 from evenface.evaluation.metrics.counted import RocCounter
 from evenface.evaluation.protocols.identification import rank_mates, tpir_rate
-from evenface.evaluation.protocols.ijb_pairs import TemplatePairs
+from evenface.evaluation.protocols.ijb.pairs import TemplatePairs
 from evenface.evaluation.protocols.pairs import HARDEST
 from evenface.evaluation.results import HardPair, Rate
 from evenface.evaluation.search import pair_scores

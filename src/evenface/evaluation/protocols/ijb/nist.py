@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from evenface.errors import UserError
 from evenface.evaluation.images import ImageSet
-from evenface.evaluation.protocols.ijb_meta import add_subject
-from evenface.evaluation.protocols.ijb_table import read_csv, whole
+from evenface.evaluation.protocols.ijb.meta import add_subject
+from evenface.evaluation.protocols.ijb.table import read_csv, whole
 from evenface.evaluation.protocols.pairs import template_crop
 from evenface.evaluation.templates import Templates
 from evenface.faces import read_image

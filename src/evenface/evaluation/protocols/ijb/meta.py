@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.errors import UserError
-from evenface.evaluation.protocols.ijb_table import DIGITS, WHOLE, read_csv, read_table, refuse, whole
+from evenface.evaluation.protocols.ijb.table import DIGITS, WHOLE, read_csv, read_table, refuse, whole
 from evenface.evaluation.templates import Templates
 
 _NAME = "U64"  # a picture's name, 63 characters at most

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.metrics import Roc
-from evenface.evaluation.protocols.megaface_lists import DistractorList
+from evenface.evaluation.protocols.megaface.lists import DistractorList
 from evenface.evaluation.search import TopScores, exact_scores
 
 RANKS = 100

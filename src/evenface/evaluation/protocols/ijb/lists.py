@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from evenface.errors import UserError
 from evenface.evaluation.images import Image, ImageSet
-from evenface.evaluation.protocols.ijb_measure import check_mates
-from evenface.evaluation.protocols.ijb_meta import (
+from evenface.evaluation.protocols.ijb.measure import check_mates
+from evenface.evaluation.protocols.ijb.meta import (
     Gallery,
     read_faces,
     read_gallery,
     read_landmarks,
 )
-from evenface.evaluation.protocols.ijb_nist import CROP, crops, read_templates
-from evenface.evaluation.protocols.ijb_pairs import TemplatePairs, read_matches, read_pairs
+from evenface.evaluation.protocols.ijb.nist import CROP, crops, read_templates
+from evenface.evaluation.protocols.ijb.pairs import TemplatePairs, read_matches, read_pairs
 from evenface.evaluation.templates import Templates
 from evenface.faces import TEMPLATE_112, read_image, similarity, warp
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.errors import UserError
-from evenface.evaluation.protocols.ijb_table import WHOLE, line_of, read_table, refuse
+from evenface.evaluation.protocols.ijb.table import WHOLE, line_of, read_table, refuse
 
 Places = NDArray[np.int32]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from evenface.evaluation.benchmark import Benchmark
 from evenface.evaluation.feature_files import gather_features
 from evenface.evaluation.images import ImageSet
-from evenface.evaluation.protocols.megaface_lists import locate
+from evenface.evaluation.protocols.megaface.lists import locate
 from evenface.evaluation.store import slug
 
 
