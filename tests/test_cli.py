@@ -11,6 +11,7 @@ import torch
 
 from evenface import backbones, cli, losses
 from evenface.backbones.saved import Card, save_model
+from evenface.evaluation.models import FormatOptions, open_model
 from evenface.faces import InputFormat
 from evenface.losses.regularisers import REGULARISERS
 
@@ -21,7 +22,22 @@ def test_help_has_examples(capsys):
     assert cli.main([]) == 2
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "demo", "compare", "picture", "info"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train",
+        "evaluate",
+        "analyze",
+        "calibrate",
+        "verify",
+        "check",
+        "demo",
+        "lab",
+        "compare",
+        "picture",
+        "info",
+    ],
+)
 def test_every_command_teaches(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main([command, "--help"])
@@ -57,12 +73,16 @@ def test_info_lists_everything(capsys):
         (["train", "--resume", "nowhere"], "--resume: nowhere has no config.toml"),
         (["train", "faces", "--resume", "x"], "--resume: takes a run's folder alone"),
         (["train", "--loss.lower", "0.1", "-o", "x", "--data.root", "."], "data.root"),
-        (["evaluate"], "name one model"),
-        (["evaluate", "nowhere", "--lfw", "x"], "nowhere: no trained model here"),
-        (["evaluate", "--python", "os", "--lfw", "x"], "is not module:function"),
-        (["evaluate", "--python", "os:nothing", "--lfw", "x"], "has no attribute 'nothing'"),
-        (["evaluate", "--onnx", "none.onnx", "--size", "112", "--lfw", "x"], "not HEIGHTxWIDTH"),
-        (["evaluate", "--onnx", "none.onnx", "--lfw", "x"], "none.onnx"),
+        (["evaluate"], "name one model or more"),
+        (["evaluate", "nowhere", "--lfw", "x"], "nowhere: not a model; give the folder of a run"),
+        (["evaluate", "os:", "--lfw", "x"], "os:: not module:function"),
+        (["evaluate", "os:nothing", "--lfw", "x"], "has no attribute 'nothing'"),
+        (["evaluate", "os:sep", "--lfw", "x"], "os:sep: not a function"),
+        (["evaluate", "none.onnx", "--size", "112", "--lfw", "x"], "not HEIGHTxWIDTH"),
+        (["evaluate", "none.onnx", "--lfw", "x"], "none.onnx"),
+        (["evaluate", "os:listdir"], "name at least one set"),
+        (["evaluate", "os:listdir", "os:listdir", "--lfw", "x"], "a model is named twice"),
+        (["evaluate", "os:listdir", "--lfw", "x", "--json", "no/where.json"], "there is no folder no"),
         (["info", "--size", "big"], "not HEIGHTxWIDTH"),
     ],
 )
@@ -89,28 +109,43 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_evaluate_a_run_on_real_faces(run, data_root, tmp_path, capsys):
-    words = ["evaluate", str(run), "--lfw", str(data_root / "lfw"), "--json", str(tmp_path / "r.json")]
-    assert cli.main(words) == 0
+    lfw = str(data_root / "lfw")
+    files = ["--json", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.html")]
+    assert cli.main(["evaluate", str(run), "--lfw", lfw, "--store", str(tmp_path / "emb"), *files]) == 0
     printed = capsys.readouterr().out
-    assert "10 folds, population sd; 32x32 gray, (x-127.5)/127.5, sum flip" in printed
+    assert "10 folds, population sd; 32x32 gray, (x-127.5)/127.5; sum flip" in printed
     (result,) = json.loads((tmp_path / "r.json").read_text())["results"]
-    assert result["pairs"] == 6000 and 0.5 < result["accuracy"] < 0.8
-    assert f"{100 * result['accuracy']:.2f} ±" in printed
+    accuracy = result["rates"]["accuracy"]["value"]
+    assert result["counts"]["genuine pairs"] == 3000 and 0.5 < accuracy < 0.8
+    assert f"accuracy: {100 * accuracy:.2f} ±" in printed
+    assert f"{100 * accuracy:.2f}" in (tmp_path / "r.html").read_text()
+    (folder,) = (tmp_path / "emb").iterdir()
+    assert cli.main(["evaluate", str(folder), "--lfw", lfw, "--json", str(tmp_path / "s.json")]) == 0
+    (stored,) = json.loads((tmp_path / "s.json").read_text())["results"]
+    assert stored.pop("model") == str(folder) and result.pop("model") == str(run)
+    assert stored == result
 
 
 def test_a_runs_own_card_says_its_format(run, capsys):
     assert cli.main(["evaluate", str(run), "--lfw", "x", "--size", "112x96"]) == 2
-    assert "says in its card" in capsys.readouterr().err
+    assert "--size: " in (said := capsys.readouterr().err) and "says itself what it expects" in said
 
 
 def test_a_python_function_stands_in_for_a_model(tmp_path, monkeypatch):
     (tmp_path / "mymodel.py").write_text("def embed(images):\n    return images.reshape(len(images), -1)\n")
     monkeypatch.chdir(tmp_path)
-    from evenface.evaluation.command import EvaluateOptions, _embedder
+    model = open_model("mymodel:embed", FormatOptions("32x48", "gray", "128"))
+    assert model.embedder(np.zeros((2, 1, 32, 48), np.float32)).shape == (2, 1536)
+    assert str(model.embedder.format) == "32x48 gray, (x-127.5)/128"
 
-    embedder = _embedder(EvaluateOptions(python="mymodel:embed", size="32x48", colour="gray", pixels="128"))
-    assert embedder(np.zeros((2, 1, 32, 48), np.float32)).shape == (2, 1536)
-    assert str(embedder.format) == "32x48 gray, (x-127.5)/128"
+
+def test_a_models_fingerprint_follows_its_weights(run):
+    before = open_model(str(run)).fingerprint
+    assert open_model(str(run)).fingerprint == before
+    torch.manual_seed(1)
+    card = Card("tiny", {"embedding_size": 8}, InputFormat(32, 32, "gray"))
+    save_model(run, card.create(), card)
+    assert open_model(str(run)).fingerprint != before
 
 
 def test_train_and_version_from_a_real_shell(tmp_path):

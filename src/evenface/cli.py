@@ -11,7 +11,10 @@ HELP = """evenface: face recognition with the Equalized Margin (EqM) loss
 usage: evenface COMMAND ...
 
   train     train a model on a folder of people, or as a recipe says
-  evaluate  measure a model, ours or any ONNX file, on LFW and CFP
+  evaluate  measure models, ours, ONNX files or embeddings, on the benchmarks; an HTML report
+  calibrate the threshold for a wanted false match rate, into the model's card
+  verify    are two pictures of one person? by a calibrated model
+  check     what is missing, broken, doubled or shared in sets of pictures, before a long run
   analyze   how evenly a trained model's people lie: scopes, angles, margins, plots
   demo      EqM beside three other losses on the ORL faces: four minutes, one HTML page
   lab       one run on fixed features of real faces, to compare losses: seconds
@@ -21,7 +24,7 @@ usage: evenface COMMAND ...
 
 examples
   evenface train my-faces/ -o runs/mine            a folder of people is enough
-  evenface evaluate runs/mine --lfw LFW --cfp CFP
+  evenface evaluate runs/mine --lfw LFW --cfp CFP --report report.html
   evenface COMMAND --help                          all that a command takes, with more examples
 """
 
@@ -45,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "train": _train,
         "evaluate": _evaluate,
+        "calibrate": _calibrate,
+        "verify": _verify,
+        "check": _check,
         "analyze": _analyze,
         "demo": _demo,
         "lab": _lab,
@@ -108,6 +114,24 @@ def _train(words: list[str]) -> int:
 
 def _evaluate(words: list[str]) -> int:
     from evenface.evaluation.command import run
+
+    return run(words)
+
+
+def _calibrate(words: list[str]) -> int:
+    from evenface.gallery.calibrate_command import run
+
+    return run(words)
+
+
+def _verify(words: list[str]) -> int:
+    from evenface.gallery.verify_command import run
+
+    return run(words)
+
+
+def _check(words: list[str]) -> int:
+    from evenface.check.command import run
 
     return run(words)
 

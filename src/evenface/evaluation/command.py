@@ -42,7 +42,7 @@ docs/measuring.md says what each set's folder holds, and how embeddings of any o
 class EvaluateOptions:
     """Which models, on which sets, read how."""
 
-    models: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL ...")] = ()
     """Each the folder of a run, an .onnx file, module:function, or a folder of stored embeddings."""
     sets: Annotated[SetOptions, tyro.conf.arg(name="")] = field(default_factory=SetOptions)
     format: Annotated[FormatOptions, tyro.conf.arg(name="")] = field(default_factory=FormatOptions)

@@ -31,7 +31,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise UnreadableImage(path, error.strerror or "cannot be read") from None
-    bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    try:
+        bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    except cv2.error:  # a header that announces more pixels than OpenCV takes
+        bgr = None
     if bgr is None:
         raise UnreadableImage(path, "empty file" if not content.size else "not a picture, or cut short")
     return np.asarray(bgr[:, :, ::-1], dtype=np.uint8)

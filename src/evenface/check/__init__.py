@@ -1,0 +1,1 @@
+"""What is wrong with picture sets, said before a long run rather than in the middle of it."""
