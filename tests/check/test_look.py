@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.fft import dctn
-from tests.check.conftest import encoded, picture
 
 from evenface.check.look import Look, look, look_at_pixels, picture_bits
 from evenface.check.near import ALL, WORD, distance
+
+from .conftest import encoded, picture
 
 IMAGE = picture(1)
 JPEG = encoded(IMAGE)

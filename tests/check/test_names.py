@@ -20,15 +20,15 @@ SAME, LED, LETTER = "same name", "same name but for a leading word", "one letter
         ("Zhang_Ziyi", "Ziyi Zhang", SAME),
         ("王菲", "王 菲", SAME),
         ("50_Cent", "50 Cent", SAME),
-        ("pins_Tom_Cruise", "Tom_Cruise", LED),
-        ("Tom_Cruise", "glint_tom_cruise", LED),
+        ("web_Tom_Cruise", "Tom_Cruise", LED),
+        ("Tom_Cruise", "photo_tom_cruise", LED),
         ("Sir_Ian_Mc_Kellen", "Ian McKellen", LED),
         ("Chris_Pratt", "Chris Patt", LETTER),
         ("Cristiano_Ronaldo", "Christiano Ronaldo", LETTER),
         ("Robert_De_Niro", "Robert Do Niro", LETTER),
-        ("pins_Chris_Pratt", "Chris_Patt", LETTER),
+        ("web_Chris_Pratt", "Chris_Patt", LETTER),
         ("Brain_Cranston", "Brian Cranston", LETTER),
-        ("pins_Zendaya", "Zendaya", None),
+        ("web_Zendaya", "Zendaya", None),
         ("Tom_Cruise", "Tom_Hanks", None),
         ("Bo_Li", "Bo_Lu", None),
         ("id0012", "id0012", None),
@@ -41,21 +41,19 @@ SAME, LED, LETTER = "same name", "same name but for a leading word", "one letter
 def test_whether_two_names_are_one_persons(one, other, how):
     for first, second in ((one, other), (other, one)):
         found = shared_names([first, "Nobody_Else"], ["Quite_Another", second])
-        if how == LETTER and one.startswith(
-            "pins"
-        ):  # a mark in front and a slip are looked for in the first set
-            continue
+        if how == LETTER and one.startswith("web_") and first == other:
+            continue  # a mark in front and a slip are looked for in the first set
         assert [(same.first, same.second, same.how) for same in found] == (
             [(first, second, how)] if how else []
         )
 
 
 def test_every_pair_stands_once_by_its_strongest_reason():
-    found = shared_names(["Tom_Cruise", "Pins_Tom_Cruise"], ["tom cruise", "Tom Cruize", "TOM-CRUISE"])
+    found = shared_names(["Tom_Cruise", "Pic_Tom_Cruise"], ["tom cruise", "Tom Cruize", "TOM-CRUISE"])
     assert [(same.first, same.second, same.how) for same in found] == [
-        ("Pins_Tom_Cruise", "TOM-CRUISE", LED),
-        ("Pins_Tom_Cruise", "Tom Cruize", LETTER),
-        ("Pins_Tom_Cruise", "tom cruise", LED),
+        ("Pic_Tom_Cruise", "TOM-CRUISE", LED),
+        ("Pic_Tom_Cruise", "Tom Cruize", LETTER),
+        ("Pic_Tom_Cruise", "tom cruise", LED),
         ("Tom_Cruise", "TOM-CRUISE", SAME),
         ("Tom_Cruise", "Tom Cruize", LETTER),
         ("Tom_Cruise", "tom cruise", SAME),

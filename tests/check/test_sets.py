@@ -3,13 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.check.conftest import encoded, picture, write
 from tests.evaluation.conftest import make_cfp, make_lfw
 
 from evenface.check.sets import NOBODY, benchmark_sets, folder_set
 from evenface.errors import UserError
 from evenface.evaluation.images import ImageSet
 from evenface.evaluation.protocols import cfp, lfw
+
+from .conftest import encoded, picture, write
 
 
 class Listed:

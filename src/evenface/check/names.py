@@ -25,7 +25,7 @@ def shared_names(first: Collection[str], second: Collection[str]) -> list[SameNa
     """The names of one set of people that another set has too, in order; each pair once.
 
     Case, accents, the order of the words and what parts them do not count. One name may have a word or more
-    in front, as `pins_Tom_Cruise` has, where two words remain. In names of 8 letters or more, one letter may
+    in front, as `web_Tom_Cruise` has, where two words remain. In names of 8 letters or more, one letter may
     be missing, changed or elsewhere (Chris Pratt, Chris Patt). A name that ends in a number, such as
     `id0012`, names nobody.
     """
