@@ -91,7 +91,11 @@ def test_a_training_goes_on_where_it_stopped(compare, ledger, monkeypatch, tmp_p
 def test_stopping_stops_the_runs_and_says_how_to_go_on(write, ledger, program, tmp_path, monkeypatch, how):
     monkeypatch.setenv("SLEEP", "1")
     out = tmp_path / "out"
-    code = "import sys; from evenface.compare.command import run; run(sys.argv[4:], sys.argv[1:4])"
+    # A shell starts what it puts in the background with SIGINT ignored, and pytest hands that on.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from evenface.compare.command import run; run(sys.argv[4:], sys.argv[1:4])"
+    )
     whole = [sys.executable, "-c", code, *program[:2], program[3], str(write(GRID)), "-o", str(out)]
     process = subprocess.Popen([*whole, "--jobs", "1"], stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60

@@ -26,8 +26,9 @@ _TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16-le", 16: "utf-8", 17: "utf-16-le
 
 Element: TypeAlias = tuple[int, memoryview]  # its type, and its content
 Value: TypeAlias = str | NDArray[np.float64] | list["Value"] | dict[str, "Value"]
-"""One line of text, numbers (N,), the contents of a cell array, or the fields of a single struct, in the file's
-order: MATLAB's arrays go column by column."""
+"""One line of text, numbers (N,), the contents of a cell array, or the fields of a single struct in their order.
+
+MATLAB's arrays go column by column."""
 
 
 def read_mat(path: Path, cells: str, numbers: str) -> tuple[list[str], NDArray[np.float64]]:
@@ -40,7 +41,7 @@ def read_mat(path: Path, cells: str, numbers: str) -> tuple[list[str], NDArray[n
     strings = [value for value in found if isinstance(value, str)]
     if not (isinstance(found, list) and isinstance(values, np.ndarray) and len(strings) == len(found)):
         raise UserError(
-            f"{path}: expected the cell array of strings {cells!r} and the numbers {numbers!r}; fetch it again"
+            f"{path}: expected {cells!r} to be a cell array of strings and {numbers!r} numbers; fetch it again"
         )
     return strings, values
 
@@ -58,7 +59,7 @@ def read_variable(path: Path, name: str) -> Value:
         raise UserError(f"{path}: {error.strerror}; the protocol needs this file") from None
     if size > _MOST:
         raise UserError(f"{path}: {size:,} bytes are too many for a list of pictures; fetch it again")
-    if content[124:128] != b"\x00\x01IM":
+    if bytes(content[124:128]) != b"\x00\x01IM":
         raise UserError(f"{path}: not a MATLAB file of level 5; fetch it again, or save it with -v7")
     try:
         for data in _variables(content[128:]):
@@ -84,16 +85,16 @@ def _variables(content: memoryview) -> Iterator[memoryview]:
             yield data
 
 
-def _matrix(data: memoryview) -> tuple[memoryview, int, tuple[int, int], Iterator[Element]]:
-    """Name, class, rows and columns, and data of a matrix."""
+def _matrix(data: memoryview) -> tuple[memoryview, int, memoryview, Iterator[Element]]:
+    """Name, class, shape and data of a matrix."""
     parts = _elements(data)
     (_, flags), (_, shape), (_, name) = islice(parts, 3)
-    rows, columns = struct.unpack("<ii", shape)
-    return name, flags[0], (rows, columns), parts
+    return name, flags[0], shape, parts
 
 
 def _value(data: memoryview, depth: int = 0) -> Value:
-    _, kind, (rows, columns), parts = _matrix(data)
+    _, kind, shape, parts = _matrix(data)
+    rows, columns = struct.unpack("<ii", shape)
     if depth > _DEEPEST:
         raise ValueError("cells nested too deep")
     if kind == _CHARS and rows == 1:
