@@ -73,12 +73,14 @@ def test_scores_are_the_cosines_of_the_pairs(lfw_root, raw):
 
 def test_summary_says_what_the_number_rests_on(lfw_root, raw):
     (result,) = evaluate(raw, lfw(lfw_root), "concat")
-    first, second, *rest = str(result).split("\n")
+    first, rests, second, *rest = str(result).split("\n")
+    assert first == "LFW accuracy: 100.00 ± 0.00 %"
     assert re.fullmatch(
-        r"LFW accuracy: 100\.00 ± 0\.00 % \(3 folds, population sd; 16x16 gray, \(x-127\.5\)/127\.5; "
-        r"concat flip; LFW-a fixed crop; set sha256 [0-9a-f]{12}…; pictures [0-9a-f]{12}…\)",
-        first,
+        r"  3 folds, population sd; 16x16 gray, \(x-127\.5\)/127\.5; concat flip; LFW-a fixed crop; "
+        r"set sha256 [0-9a-f]{12}…; pictures [0-9a-f]{12}…",
+        rests,
     )
+    assert result.headline == f"{first} ({rests.strip()})"
     assert second == "  6 genuine pairs, 6 impostor pairs, 18 pictures"
     assert rest[:2] == ["  AUC: 100.00 %", "  EER: 0.00 %"]
     assert len(rest) == 5

@@ -123,9 +123,8 @@ class Result:
         return any(rate.key == key for rate in self.rates)
 
     @property
-    def headline(self) -> str:
-        """The first rate and what it rests on, in one line."""
-        first = self.rates[0]
+    def rests_on(self) -> str:
+        """The conventions that a reader asks for first, and the digests, in a few words."""
         says = [
             self.conventions[name]
             for name in ("folds", "dealing", "format", "flip", "frames", "pooling", "noise", "crop")
@@ -134,12 +133,18 @@ class Result:
         sums = [f"set sha256 {self.sha256[:12]}…"]
         if self.pictures:
             sums.append(f"pictures {self.pictures[:12]}…")
-        return f"{self.protocol} {first} ({'; '.join([*says, *sums])})"
+        return "; ".join([*says, *sums])
+
+    @property
+    def headline(self) -> str:
+        """The first rate and what it rests on, in one line."""
+        return f"{self.protocol} {self.rates[0]} ({self.rests_on})"
 
     def summary(self) -> str:
-        """The headline, what there was, and the other rates, a line each."""
+        """The first rate, what it rests on, what there was, and the other rates, a line each."""
         counts = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
-        return "\n".join([self.headline, f"  {counts}", *(f"  {rate}" for rate in self.rates[1:])])
+        lines = [self.rests_on, counts, *map(str, self.rates[1:])]
+        return "\n  ".join([f"{self.protocol} {self.rates[0]}", *lines])
 
     def __str__(self) -> str:
         return self.summary()

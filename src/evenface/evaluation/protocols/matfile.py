@@ -26,9 +26,10 @@ _TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16-le", 16: "utf-8", 17: "utf-16-le
 
 Element: TypeAlias = tuple[int, memoryview]  # its type, and its content
 Value: TypeAlias = str | NDArray[np.float64] | list["Value"] | dict[str, "Value"]
-"""One line of text, numbers (N,), the contents of a cell array, or the fields of a single struct in their order.
+"""One line of text, numbers (N,), the contents of a cell array, or the fields of one struct, in order.
 
-MATLAB's arrays go column by column."""
+MATLAB's arrays go column by column.
+"""
 
 
 def read_mat(path: Path, cells: str, numbers: str) -> tuple[list[str], NDArray[np.float64]]:
@@ -41,7 +42,7 @@ def read_mat(path: Path, cells: str, numbers: str) -> tuple[list[str], NDArray[n
     strings = [value for value in found if isinstance(value, str)]
     if not (isinstance(found, list) and isinstance(values, np.ndarray) and len(strings) == len(found)):
         raise UserError(
-            f"{path}: expected {cells!r} to be a cell array of strings and {numbers!r} numbers; fetch it again"
+            f"{path}: expected a cell array of strings {cells!r} and numbers {numbers!r}; fetch it again"
         )
     return strings, values
 
