@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from tests.evaluation.conftest import make_lfw
 
 from evenface import backbones, cli, losses
 from evenface.backbones.saved import Card, save_model
@@ -81,8 +84,10 @@ def test_info_lists_everything(capsys):
         (["evaluate", "none.onnx", "--size", "112", "--lfw", "x"], "not HEIGHTxWIDTH"),
         (["evaluate", "none.onnx", "--lfw", "x"], "none.onnx"),
         (["evaluate", "os:listdir"], "name at least one set"),
-        (["evaluate", "os:listdir", "os:listdir", "--lfw", "x"], "a model is named twice"),
+        (["evaluate", "os:listdir", "os:listdir", "--lfw", "x"], "two models of one name"),
         (["evaluate", "os:listdir", "--lfw", "x", "--json", "no/where.json"], "there is no folder no"),
+        (["evaluate", "os:listdir", "--lfw", "x", "--report", "."], "--report: . is a folder"),
+        (["evaluate", "os:listdir", "--lfw", "x", "--report", "a", "--json", "a"], "name two files"),
         (["info", "--size", "big"], "not HEIGHTxWIDTH"),
     ],
 )
@@ -146,6 +151,40 @@ def test_a_models_fingerprint_follows_its_weights(run):
     card = Card("tiny", {"embedding_size": 8}, InputFormat(32, 32, "gray"))
     save_model(run, card.create(), card)
     assert open_model(str(run)).fingerprint != before
+
+
+def test_a_mistake_in_the_second_set_loses_nothing_of_the_first(run, tmp_path, capsys):
+    make_lfw(tmp_path / "lfw")
+    (tmp_path / "mine.txt").write_text("a.png b.png 1\nc.png d.png 0\n")
+    (tmp_path / "c.png").touch()
+    for name in ("a.png", "b.png", "d.png"):
+        cv2.imwrite(
+            str(tmp_path / name), np.zeros((40, 40, 3), np.uint8)
+        )  # not 112x112, nor is c.png a picture
+    words = ["evaluate", str(run), "--lfw", str(tmp_path / "lfw"), "--pairs", str(tmp_path / "mine.txt")]
+    assert cli.main([*words, "--json", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.html")]) == 2
+    assert "c.png" in (said := capsys.readouterr().err) or "a.png" in said
+    (kept,) = json.loads((tmp_path / "r.json").read_text())["results"]
+    assert kept["protocol"] == "LFW" and "LFW" in (tmp_path / "r.html").read_text()
+
+
+def test_weights_beside_an_onnx_file_are_part_of_its_fingerprint(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "evenface.evaluation.models.OnnxEmbedder", lambda *words, **options: SimpleNamespace()
+    )
+    (tmp_path / "m.onnx").write_bytes(b"graph")
+    before = open_model(str(tmp_path / "m.onnx")).fingerprint
+    (tmp_path / "m.onnx.data").write_bytes(b"weights")
+    after = open_model(str(tmp_path / "m.onnx")).fingerprint
+    (tmp_path / "m.onnx.data").write_bytes(b"other weights")
+    assert len({before, after, open_model(str(tmp_path / "m.onnx")).fingerprint}) == 3
+
+
+def test_stored_embeddings_take_no_flip(tmp_path, capsys):
+    np.save(tmp_path / "lfw.npy", np.ones((1, 2), np.float32))
+    (tmp_path / "lfw.txt").write_text("a\n")
+    assert cli.main(["evaluate", str(tmp_path), "--lfw", "x", "--flip", "none"]) == 2
+    assert "--flip: the embeddings in" in capsys.readouterr().err
 
 
 def test_train_and_version_from_a_real_shell(tmp_path):

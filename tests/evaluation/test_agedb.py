@@ -248,6 +248,8 @@ def one(a, b, label):
         ([*FOLDS, FOLDS[0]], "'splits' is not a cell array of 10 folds"),
         (with_last(*FOLDS[9][:3]), "fold 10: 2 labels 1 and 1 labels -1 of 3, and 6 pictures"),
         (with_last(FOLDS[9][0]), "fold 10: 1 labels 1 and 0 labels -1"),
+        (with_last(), "fold 10: 0 labels 1 and 0 labels -1 of 0, and 0 pictures"),
+        (with_last(*FOLDS[9][:3], ("1_a_20", "2_a_50", 0)), "fold 10: 2 labels 1 and 1 labels -1 of 4"),
         (with_last(*FOLDS[9], ("1_a_20", "2_a_50", 0)), "fold 10: 2 labels 1 and 2 labels -1 of 5"),
         (with_last(*FOLDS[9], ("1_a_20", "2_a_50", float("nan"))), "2 labels 1 and 2 labels -1 of 5"),
         (one("1_a_20", "1_a_20", 1), "pair 1, 1_a_20.jpg and 1_a_20.jpg, cannot be a genuine pair"),
@@ -472,6 +474,7 @@ def test_small_files_do_not_grow(tmp_path, case):
         matrix(6, 1, 1, element(14, bytes(8)), called=b"splits"),
         matrix(1, 1, 1, element(9, bytes(8)), called=b"splits"),
         matrix(2, 2, 1, STRUCT[0], element(1, b"a"), EMPTY, EMPTY, called=b"splits"),  # two structs
+        matrix(2, 2, 1, STRUCT[0], element(1, b"a"), EMPTY, called=b"splits"),
         matrix(2, 1, 1, STRUCT[0], element(1, b"ab"), EMPTY, called=b"splits"),
         matrix(2, 1, 1, element(5, bytes(4)), element(1, b"ab"), EMPTY, called=b"splits"),
         matrix(2, 1, 1, element(5, b""), element(1, b"ab"), EMPTY, called=b"splits"),

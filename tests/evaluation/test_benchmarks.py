@@ -15,7 +15,7 @@ from evenface.evaluation.protocols import BENCHMARKS
 from evenface.evaluation.report import write_report
 from evenface.evaluation.store import slug
 
-from . import test_bin, test_calfw_cplfw, test_ijb, test_ijba, test_listed, test_ytf
+from . import test_agedb, test_bin, test_calfw_cplfw, test_ijb, test_ijba, test_listed, test_ytf
 from .conftest import make_cfp, make_lfw, picture, write
 from .test_megaface import make_megaface
 from .test_tinyface import make_tinyface
@@ -76,6 +76,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "cfp-fp": make_cfp,
     "calfw": calfw,
     "cplfw": cplfw,
+    "agedb": lambda root: test_agedb.with_landmarks(test_agedb.make(root, size=250)),
     "bin": packed,
     "pairs": listed,
     "people": people,

@@ -5,7 +5,7 @@ import pytest
 
 from evenface.evaluation.by_person import differences, with_intervals
 from evenface.evaluation.images import ImageSet
-from evenface.evaluation.metrics import bootstrap_by_person, read_eer
+from evenface.evaluation.metrics import bootstrap_by_person, read_eer, read_tar
 from evenface.evaluation.protocols import PairSet
 
 
@@ -74,9 +74,32 @@ def test_nobody_is_drawn_where_nobody_is_known(tmp_path):
     assert differences(result, result) == {}
 
 
-def test_a_reading_that_cannot_be_drawn_keeps_its_interval(tmp_path):
-    (result,) = pair_set(tmp_path).score(embeddings(0, 1.0), "interpolated")
-    assert with_intervals(result)["tar@far=1e-1"] == result["tar@far=1e-1"]
+@pytest.mark.parametrize("reading", ["conservative", "nearest", "interpolated"])
+def test_a_tar_is_drawn_as_it_is_read(tmp_path, reading):
+    (tmp_path / "big").mkdir()
+    pairs = pair_set(tmp_path / "big", people=400)
+    rng = np.random.default_rng(3)
+    rows = np.repeat(rng.normal(size=(400, 6)), 2, axis=0) + rng.normal(size=(800, 6))
+    (result,) = pairs.score(rows.astype(np.float32), reading)
+    scores = result.pairs
+    expected = bootstrap_by_person(
+        scores.scores,
+        scores.same,
+        scores.people,
+        {"tar": lambda curve: read_tar(curve, 0.1, reading).tar},
+        1000,
+    )
+    assert with_intervals(result)["tar@far=1e-1"].interval == expected["tar"]
+
+
+def test_a_rate_that_no_draw_changes_keeps_its_interval(tmp_path):
+    (tmp_path / "big").mkdir()
+    pairs = pair_set(tmp_path / "big", people=400)
+    rows = np.repeat(np.random.default_rng(3).normal(size=(400, 600)), 2, axis=0).astype(np.float32)
+    (result,) = pairs.score(rows)
+    at = with_intervals(result)["tar@far=1e-1"]
+    assert at.value == 1.0 and at.interval == result["tar@far=1e-1"].interval
+    assert at.interval[0] < 1.0
 
 
 def test_a_better_model_is_seen_to_be_better(tmp_path):

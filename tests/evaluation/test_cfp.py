@@ -26,6 +26,7 @@ def test_second_number_is_a_profile_in_fp_and_a_frontal_in_ff(cfp_root):
         (SAME, "5,6\n7,13\n", r"02/same.txt:2: picture 13 is not in .*Pair_list_P.txt"),
         (SAME, "0,6\n7,8\n", r"02/same.txt:1: picture 0 is not in .*Pair_list_F.txt"),
         (SAME, "", r"02/same.txt: empty"),
+        (SAME, "5,6\n7,5\n", r"02/same.txt:2: pictures of people 004 and 003; fetch the lists again"),
         (
             "Protocol/Pair_list_P.txt",
             "1 ../Data/Images/001/profile/01.jpg\nx\n",

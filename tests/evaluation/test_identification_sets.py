@@ -407,7 +407,7 @@ def test_folders_that_give_no_figures(tmp_path):
         people_folder(root)
     write(root / "bob" / "1.png", picture(2, 1, 40))
     assert len(people_folder(root, unknown=0).searches) == 1
-    with pytest.raises(UserError, match=r"nobody has more than 2 pictures.*lower people_folder.enrol"):
+    with pytest.raises(UserError, match=r"nobody has more than 2 pictures.*lower --people-enrol"):
         people_folder(root, enrol=2)
     with pytest.raises(UserError, match="choose another share or seed, or 0"):
         people_folder(root, unknown=1)
@@ -419,9 +419,9 @@ def test_folders_that_give_no_figures(tmp_path):
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ({"enrol": 0}, "people_folder.enrol: 0"),
-        ({"unknown": 1.5}, "people_folder.unknown: 1.5"),
-        ({"unknown": float("nan")}, "people_folder.unknown: nan"),
+        ({"enrol": 0}, "--people-enrol: 0"),
+        ({"unknown": 1.5}, "--people-unknown: 1.5"),
+        ({"unknown": float("nan")}, "--people-unknown: nan"),
         ({"seed": -1}, "people_folder.seed: -1"),
         ({"draw": "last"}, "'last' is none of first, random"),
     ],

@@ -362,7 +362,7 @@ def test_feature_files_become_stored_embeddings(root, tmp_path):
     (tmp_path / "features" / f"{benchmark.images.names[60]}_r100.bin").unlink()
     with pytest.raises(UserError, match=r"_0\.jpg_r100\.bin: No such file"):
         store_features(benchmark, tmp_path / "features", "_r100.bin", tmp_path / "store")
-    with pytest.raises(UserError, match="not stored embeddings"):
+    with pytest.raises(UserError, match="not the stored embeddings"):
         evaluate_stored(tmp_path / "store", benchmark)
 
 

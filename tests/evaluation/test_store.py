@@ -1,7 +1,9 @@
 """Stored embeddings: taken if nothing changed, gone on with after a kill, brought from elsewhere."""
 
 import json
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from evenface.evaluation.evaluate import evaluate, evaluate_stored
 from evenface.evaluation.protocols import lfw
 from evenface.evaluation.store import read_stored, slug, stored_sets
 
-from .conftest import GRAY_16, raw_pixels
+from .conftest import GRAY_16, make_lfw, raw_pixels
 
 
 class Counting(FunctionEmbedder):
@@ -41,7 +43,7 @@ def test_embeddings_are_computed_once(lfw_root, tmp_path):
     assert stored_sets(tmp_path / "emb") == ["lfw"]
 
 
-@pytest.mark.parametrize("change", ["fingerprint", "flip", "crop", "names"])
+@pytest.mark.parametrize("change", ["fingerprint", "flip", "crop", "names", "picture", "folder"])
 def test_what_changed_is_computed_again(lfw_root, tmp_path, change):
     model = Counting()
     evaluate(model, lfw(lfw_root), store=tmp_path / "emb", fingerprint="a")
@@ -49,6 +51,13 @@ def test_what_changed_is_computed_again(lfw_root, tmp_path, change):
     if change == "names":
         text = (lfw_root / "pairs.txt").read_text().replace("Person_A\t3", "Person_A\t2")
         (lfw_root / "pairs.txt").write_text(text)
+    if change == "picture":
+        a, b = (lfw_root / "images/Person_A" / f"Person_A_000{i}.jpg" for i in (1, 2))
+        a.write_bytes(b.read_bytes())
+    if change == "folder":  # another alignment of the same set, say
+        lfw_root = make_lfw(tmp_path / "other", size=160)
+        for path in (lfw_root / "images").glob("*/*.jpg"):
+            cv2.imwrite(str(path), cv2.flip(cv2.imread(str(path)), 0))
     pairs = lfw(lfw_root)
     if change == "crop":
         pairs.conventions["crop"] = "another"
@@ -75,6 +84,64 @@ def test_a_computation_that_was_stopped_goes_on(lfw_root, tmp_path, monkeypatch)
     other = Counting()  # another model does not go on with the first one's part
     evaluate(other, pairs, "sum", store=tmp_path / "emb", fingerprint="b", batch_size=4)
     assert other.seen == 2 * len(pairs.images)
+
+
+def test_a_part_is_not_gone_on_with_after_a_picture_changed(lfw_root, tmp_path, monkeypatch):
+    monkeypatch.setattr("evenface.evaluation.store._SAVE_EVERY", 2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Counting(give_up=5), lfw(lfw_root), store=tmp_path / "emb", fingerprint="a", batch_size=1)
+    a, b = (lfw_root / "images/Person_A" / f"Person_A_000{i}.jpg" for i in (1, 2))
+    a.write_bytes(b.read_bytes())
+    model = Counting()
+    evaluate(model, lfw(lfw_root), store=tmp_path / "emb", fingerprint="a", batch_size=1)
+    assert model.seen == len(lfw(lfw_root).images)
+
+
+def test_how_templates_are_pooled_asks_for_no_new_embeddings(lfw_root, tmp_path):
+    model, pairs = Counting(), lfw(lfw_root)
+    evaluate(model, pairs, store=tmp_path / "emb", fingerprint="a")
+    pairs.conventions["noise"] = "another"
+    evaluate(model, pairs, store=tmp_path / "emb", fingerprint="a")
+    assert model.seen == len(pairs.images)
+
+
+def test_a_stop_at_the_end_leaves_nothing_that_is_trusted(lfw_root, tmp_path, monkeypatch):
+    """New names beside old rows would be other people's embeddings."""
+    pairs, store = lfw(lfw_root), tmp_path / "emb"
+    evaluate(Counting(), pairs, store=store, fingerprint="a")
+    real = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda path, to: stop() if path.suffix == ".npy" else real(path, to))
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Counting(), pairs, store=store, fingerprint="b")
+    assert stored_sets(store) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"done": "x"}', b'{"done": 4, "about": {}}', b"\xff"]
+)
+def test_a_broken_mark_begins_anew(lfw_root, tmp_path, content):
+    pairs, store = lfw(lfw_root), tmp_path / "emb"
+    store.mkdir()
+    (store / "lfw.unfinished.json").write_bytes(content)
+    (store / "lfw.unfinished.npy").write_bytes(b"x")
+    (result,) = evaluate(Counting(), pairs, store=store, fingerprint="a")
+    (fresh,) = evaluate(Counting(), pairs)
+    assert result.to_json() == fresh.to_json()
+
+
+def test_names_with_rare_signs_come_back(tmp_path):
+    names = ["a\u2028b.jpg", "c\x85d.jpg", "é.jpg", "x\udcffy.jpg"]
+    np.save(tmp_path / "s.npy", np.eye(4, dtype=np.float32))
+    text = "".join(f"{name}\n" for name in names)
+    (tmp_path / "s.txt").write_text(text, encoding="utf-8", errors="surrogateescape")
+    rows, _ = read_stored(tmp_path, "s", names[::-1])
+    assert (rows == np.eye(4)[::-1]).all()
+    (tmp_path / "s.txt").write_bytes(b"\xef\xbb\xbf" + text.encode("utf-8", "surrogateescape"))
+    assert (read_stored(tmp_path, "s", names)[0] == np.eye(4)).all()
 
 
 def bring(folder, pairs, rows, names=None):
@@ -110,7 +177,7 @@ def test_what_does_not_fit_is_named(lfw_root, tmp_path):
         with pytest.raises(UserError, match=words):
             evaluate_stored(folder, pairs)
 
-    with pytest.raises(UserError, match=r"lfw\.npy.*not stored embeddings"):
+    with pytest.raises(UserError, match=r"lfw\.npy.*not the stored embeddings"):
         evaluate_stored(tmp_path / "nowhere", pairs)
     says(r"expected float32", rows.astype(np.float64))
     says(r"expected float32", rows[:, 0])
@@ -123,7 +190,7 @@ def test_what_does_not_fit_is_named(lfw_root, tmp_path):
     zero[5] = np.nan
     says(rf"{pairs.images.names[5]} is all zero or not finite", zero)
     np.save(folder / "lfw.npy", np.array([{}] * n))  # needs unpickling, which is never done
-    with pytest.raises(UserError, match="not stored embeddings"):
+    with pytest.raises(UserError, match="not the stored embeddings"):
         evaluate_stored(folder, pairs)
     bring(folder, pairs, rows)
     for content in (b"", b"\x93NUMPY\x01\x00\xff\xff", (folder / "lfw.npy").read_bytes()[:-8]):
@@ -131,9 +198,10 @@ def test_what_does_not_fit_is_named(lfw_root, tmp_path):
         with pytest.raises(UserError, match=r"lfw\.npy"):
             evaluate_stored(folder, pairs)
     bring(folder, pairs, rows)
-    (folder / "lfw.json").write_text("{")
-    with pytest.raises(UserError, match=r"lfw\.json: not JSON"):
-        evaluate_stored(folder, pairs)
+    for broken in ("{", "[]", "null", '{"conventions": 5}', '{"conventions": {"flip": 1}}', '{"model": 1}'):
+        (folder / "lfw.json").write_text(broken)
+        with pytest.raises(UserError, match=r"lfw\.json: not what a store writes"):
+            evaluate_stored(folder, pairs)
 
 
 def test_stored_rows_in_order_are_not_copied(lfw_root, tmp_path):
@@ -145,13 +213,12 @@ def test_stored_rows_in_order_are_not_copied(lfw_root, tmp_path):
 
 def test_names_become_file_names():
     assert (slug("CFP-FP"), slug("runs/mine"), slug("IJB-B 1:1")) == ("cfp-fp", "runs-mine", "ijb-b-1-1")
-    assert slug("../../etc/x") == "..-..-etc-x"
+    assert (slug("../../etc/x"), slug("..")) == ("etc-x", "")
 
 
 def test_the_note_says_how_they_came_about(lfw_root, tmp_path):
     evaluate(Counting(), lfw(lfw_root), "sum", store=tmp_path / "emb", fingerprint="abc")
     about = json.loads((tmp_path / "emb/lfw.json").read_text())
     assert about["fingerprint"] == "abc" and about["conventions"]["flip"] == "sum flip"
-    assert (
-        about["set"] == {"crop": "LFW-a fixed crop"} and about["pictures_identified_by"] == "names and bytes"
-    )
+    assert about["crop"] == "LFW-a fixed crop" and about["pictures_sha256"] == lfw(lfw_root).images.sha256
+    assert about["pictures_identified_by"] == "names and bytes"

@@ -282,7 +282,7 @@ def test_a_broken_list_is_named(root, edit, says):
 def test_a_missing_list_and_a_wrong_option_are_named(root, tmp_path):
     with pytest.raises(UserError, match=r"nowhere/splits.txt: No such file"):
         ytf(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"ytf.frames: 0 is less than 1"):
+    with pytest.raises(UserError, match=r"--ytf-frames: 0 is less than 1"):
         ytf(root, frames=0)
 
 

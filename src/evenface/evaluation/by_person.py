@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evenface.evaluation.metrics import (
     Difference,
+    Reading,
     Statistic,
     bootstrap_by_person,
     compare_by_person,
@@ -16,6 +18,7 @@ from evenface.evaluation.metrics import (
     read_accuracy,
     read_auc,
     read_eer,
+    read_tar,
 )
 from evenface.evaluation.results import PairScores, Result
 
@@ -25,8 +28,8 @@ DRAWS = 1000
 def with_intervals(result: Result) -> Result:
     """The same result with 95 % intervals by person (`bootstrap_by_person`), where the set says who is who.
 
-    A rate that rests on too few keeps its interval, which takes pairs as independent. The threshold of each
-    fold is taken as given.
+    A rate that rests on too few, or that no draw changes, keeps its own, which takes pairs as independent.
+    The threshold of each fold is taken as given.
     """
     pairs = result.pairs
     if pairs is None or pairs.people is None:
@@ -34,7 +37,8 @@ def with_intervals(result: Result) -> Result:
     found = bootstrap_by_person(pairs.scores, pairs.same, pairs.people, _of_curves(result), DRAWS)
     if (above := _above(pairs)) is not None:
         found |= bootstrap_by_person(above, pairs.same, pairs.people, _OF_DECISIONS, DRAWS)
-    said = f"by person, {DRAWS:,} draws of the people; pairs as independent where a figure rests on too few"
+    found = {key: interval for key, interval in found.items() if np.isfinite(interval).all()}
+    said = f"by person, {DRAWS:,} draws of the people; pairs as independent where that says nothing"
     return replace(
         result,
         rates=tuple(replace(rate, interval=found.get(rate.key, rate.interval)) for rate in result.rates),
@@ -64,20 +68,21 @@ _OF_DECISIONS: Mapping[str, Statistic] = {"accuracy": lambda curve: read_accurac
 
 def _of_curves(result: Result) -> dict[str, Statistic]:
     """Of the rates that a ROC alone decides: AUC, EER, and TAR at a FAR that rests on enough."""
-    conservative = result.conventions.get("tar_reading") == "conservative"
     statistics: dict[str, Statistic] = {}
     for rate in result.rates:
         if rate.key == "auc":
             statistics[rate.key] = read_auc
         elif rate.key == "eer":
             statistics[rate.key] = read_eer
-        elif (target := re.fullmatch(r"tar@far=(.+)", rate.key)) and conservative and not rate.note:
-            statistics[rate.key] = _tar_at(float(target[1]))
+        elif (target := re.fullmatch(r"tar@far=(.+)", rate.key)) and not rate.note:
+            statistics[rate.key] = _tar_at(float(target[1]), result.conventions["tar_reading"])
     return statistics
 
 
-def _tar_at(far: float) -> Statistic:
-    return lambda curve: largest_tar(curve, far)
+def _tar_at(far: float, reading: str) -> Statistic:
+    if reading == "conservative":
+        return lambda curve: largest_tar(curve, far)
+    return lambda curve: read_tar(curve, far, cast(Reading, reading)).tar
 
 
 def _above(pairs: PairScores) -> NDArray[np.float64] | None:

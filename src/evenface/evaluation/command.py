@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 import evenface
-from evenface.errors import UserError
+from evenface.errors import UserError, require_writable
 from evenface.evaluation.benchmark import Benchmark
 from evenface.evaluation.by_person import with_intervals
 from evenface.evaluation.embed import Flip
@@ -46,8 +46,8 @@ class EvaluateOptions:
     """Each the folder of a run, an .onnx file, module:function, or a folder of stored embeddings."""
     sets: Annotated[SetOptions, tyro.conf.arg(name="")] = field(default_factory=SetOptions)
     format: Annotated[FormatOptions, tyro.conf.arg(name="")] = field(default_factory=FormatOptions)
-    flip: Flip = "sum"
-    """The mirror image's embedding: left out (none), added (sum) or appended (concat)."""
+    flip: Flip | None = None
+    """The mirror image's embedding: left out (none), added (sum, the default) or appended (concat)."""
     reading: Reading = "conservative"
     """TAR at FAR: largest TAR whose FAR does not exceed the target, at the nearest FAR, or interpolated."""
     batch_size: int = 128
@@ -65,27 +65,57 @@ class EvaluateOptions:
 def run(words: list[str]) -> int:
     """Measure and print; write the report, the JSON and the embeddings if asked for."""
     options = tyro.cli(EvaluateOptions, args=words, prog="evenface evaluate MODEL ...", description=HELP)
-    if not options.models:
-        raise UserError("name one model or more: a run's folder, an .onnx file, module:function, embeddings")
-    for file in (options.report, options.json):
-        if file is not None and not file.parent.is_dir():
-            raise UserError(f"{file}: there is no folder {file.parent}; make it first")
-    if len(set(options.models)) < len(options.models):
-        raise UserError("a model is named twice; name each once")
+    _refuse(options)
     models = [open_model(words, options.format) for words in options.models]
+    for model in models:
+        if model.stored is not None and options.flip is not None:
+            raise UserError(f"--flip: the embeddings in {model.name} are made already; leave this out")
+    _apart("models", [model.name for model in models])
+    benchmarks = list(options.sets.open())
+    _apart("sets", [benchmark.name for benchmark in benchmarks])
+    if any(model.embedder for model in models):
+        for benchmark in benchmarks:
+            benchmark.images.check()
     results: list[Result] = []
     shown: dict[str, ImageSet] = {}
-    names: set[str] = set()
-    for benchmark in options.sets.open():
-        if benchmark.name in names:
-            raise UserError(f"{benchmark.name}: two sets have this name; measure one at a time, or rename it")
-        names.add(benchmark.name)
-        for model in models:
-            measured = [with_intervals(result) for result in _measure(model, benchmark, options)]
-            for result in measured:
-                print(result if len(models) == 1 else f"{result.model}\n{result}", flush=True)
-                shown[result.protocol] = benchmark.images
-            results += measured
+    try:
+        for benchmark in benchmarks:
+            for model in models:
+                for result in map(with_intervals, _measure(model, benchmark, options)):
+                    print(result if len(models) == 1 else f"{result.model}\n{result}", flush=True)
+                    shown[result.protocol] = benchmark.images
+                    results.append(result)
+    finally:  # what is measured is kept, whatever happens to the rest
+        if results:
+            _write(options, results, shown)
+    return 0
+
+
+def _refuse(options: EvaluateOptions) -> None:
+    """Say what is wrong with the call before hours of work."""
+    if not options.models:
+        raise UserError("name one model or more: a run's folder, an .onnx file, module:function, embeddings")
+    for flag, file in (("--report", options.report), ("--json", options.json)):
+        if file is not None:
+            require_writable(flag, file)
+    if options.report is not None and options.report == options.json:
+        raise UserError(f"--report, --json: both are {options.json}; name two files")
+    if options.store is not None and options.store.exists() and not options.store.is_dir():
+        raise UserError(f"--store: {options.store} is a file; name a folder")
+
+
+def _apart(what: str, names: list[str]) -> None:
+    """Raise UserError where two names are one, or would be one in a store."""
+    known: dict[str, str] = {}
+    for name in names:
+        if slug(name) in known:
+            raise UserError(
+                f"{known[slug(name)]}, {name}: two {what} of one name; measure one at a time, or rename one"
+            )
+        known[slug(name)] = name
+
+
+def _write(options: EvaluateOptions, results: list[Result], shown: dict[str, ImageSet]) -> None:
     if options.json:
         found = [json.dumps({**result.to_json(), "curves": result.curves()}) for result in results]
         text = f'{{"evenface": "{evenface.__version__}", "results": [\n' + ",\n".join(found) + "\n]}\n"
@@ -93,7 +123,6 @@ def run(words: list[str]) -> int:
     if options.report:
         write_report(options.report, results, partial(_picture, shown))
         print(f"report: {options.report}")
-    return 0
 
 
 def _measure(model: Model, benchmark: Benchmark, options: EvaluateOptions) -> list[Result]:
@@ -101,7 +130,7 @@ def _measure(model: Model, benchmark: Benchmark, options: EvaluateOptions) -> li
         return evaluate_stored(model.stored, benchmark, options.reading, model.name)
     assert model.embedder is not None
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -111,9 +140,9 @@ def _measure(model: Model, benchmark: Benchmark, options: EvaluateOptions) -> li
         return evaluate(
             model.embedder,
             benchmark,
-            options.flip,
+            options.flip or "sum",
             options.reading,
-            store=options.store and options.store / slug(model.name),
+            store=options.store and options.store / (slug(model.name) or "model"),
             fingerprint=model.fingerprint,
             batch_size=options.batch_size,
             workers=options.workers,
@@ -126,6 +155,8 @@ def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
 
 
 def _picture(shown: dict[str, ImageSet], protocol: str, index: int) -> Image | None:
-    """The crop of a picture for the report; None where the embeddings are here and the pictures are not."""
-    images = shown[protocol]
-    return images.read(index) if images.path(index).is_file() else None
+    """The crop of a picture for the report; None where it cannot be had: the embeddings are enough."""
+    try:
+        return shown[protocol].read(index)
+    except UserError:
+        return None

@@ -75,6 +75,6 @@ def digest(files: Iterable[Path], *, sizes_only: bool = False) -> str:
     for path in files:
         content = b"" if sizes_only else path.read_bytes()
         size = path.stat().st_size if sizes_only else len(content)
-        found.update(f"{path.name}\0{size}\0".encode())
+        found.update(f"{path.name}\0{size}\0".encode("utf-8", "surrogateescape"))
         found.update(content)
     return found.hexdigest()

@@ -67,7 +67,9 @@ def open_model(words: str, options: FormatOptions | None = None) -> Model:
     if path.suffix == ".onnx":
         session = OnnxEmbedder(path, options.format(), threads=torch.get_num_threads())
         session.name = words  # two files of one name in two folders are two models
-        return Model(words, session, digest([path]))
+        # Weights may lie in a file beside it; the name is torch's, and the one that is usual elsewhere.
+        beside = [path.with_name(path.name + end) for end in (".data", "_data")]
+        return Model(words, session, digest([path, *(file for file in beside if file.is_file())]))
     if ":" in words and not path.exists():
         return Model(words, FunctionEmbedder(_function(words), options.format(), words), words)
     given = [f"--{name}" for name, value in vars(options).items() if value is not None]
@@ -92,8 +94,8 @@ def _function(words: str) -> Callable[..., Any]:
     sys.path.insert(0, str(Path.cwd()))
     try:
         function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{words}: not module:function ({error})") from None
+    except Exception as error:  # whatever the module's own code raises
+        raise UserError(f"{words}: not module:function ({type(error).__name__}: {error})") from None
     finally:
         sys.path.pop(0)
     if not callable(function):

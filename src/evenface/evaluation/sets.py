@@ -7,6 +7,7 @@ from typing import get_args
 
 from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark
+from evenface.evaluation.protocols.agedb import agedb
 from evenface.evaluation.protocols.calfw_cplfw import Crop as LandmarkCrop
 from evenface.evaluation.protocols.calfw_cplfw import calfw, cplfw
 from evenface.evaluation.protocols.cfp import Crop as CfpCrop
@@ -43,8 +44,10 @@ class SetOptions:
     """Folder of CALFW: pairs_CALFW.txt, pictures and landmarks."""
     cplfw: Path | None = None
     """Folder of CPLFW: pairs_CPLFW.txt, pictures and landmarks."""
+    agedb: Path | None = None
+    """Folder of AgeDB: 04_FINAL_protocol_30_years.mat and 03_Protocol_Images/ with its .pts files."""
     landmark_crop: LandmarkCrop = "landmarks"
-    """Of CALFW and CPLFW. landmarks: aligned by the sets' own points; template: already on the template."""
+    """Of CALFW, CPLFW, AgeDB. landmarks: aligned by the sets' own points; template: already on it."""
     bin: tuple[Path, ...] = ()
     """InsightFace's lfw.bin, agedb_30.bin, cfp_fp.bin, calfw.bin, cplfw.bin, vgg2_fp.bin."""
     pairs: tuple[Path, ...] = ()
@@ -101,6 +104,8 @@ class SetOptions:
             yield calfw(self.calfw, self.landmark_crop)
         if self.cplfw:
             yield cplfw(self.cplfw, self.landmark_crop)
+        if self.agedb:
+            yield agedb(self.agedb, self.landmark_crop)
         for file in self.bin:
             yield insightface_bin(file)
         for file in self.pairs:

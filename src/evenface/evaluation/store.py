@@ -24,7 +24,7 @@ _SAVE_EVERY = 20  # batches between two notes of how far the embedding came
 
 def slug(name: str) -> str:
     """A set's or a model's name as a file name: "CFP-FP" is cfp-fp, "runs/mine" is runs-mine."""
-    return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name.lower()).split())
+    return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name.lower()).split()).strip(".-")
 
 
 def stored_sets(folder: Path) -> list[str]:
@@ -43,20 +43,22 @@ def read_stored(folder: Path, name: str, wanted: Sequence[str]) -> tuple[Embeddi
     path = folder / f"{name}.npy"
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        lines = path.with_suffix(".txt").read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}, {name}.txt: not stored embeddings ({error})") from None
-    if rows.ndim != 2 or rows.dtype != np.float32 or len(rows) != len(lines):
+        text = path.with_suffix(".txt").read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except (OSError, ValueError, OverflowError, EOFError) as error:
         raise UserError(
-            f"{path}: has shape {rows.shape} of {rows.dtype} and {name}.txt {len(lines):,} names; "
-            "expected float32 (N, D) and N names"
+            f"{path}: with {name}.txt not the stored embeddings of this set ({error}); write them again"
+        ) from None
+    lines = text.removesuffix("\n").split("\n")  # splitlines would part names at rarer signs too
+    whole = isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype == np.float32
+    if not whole or len(rows) != len(lines):
+        what = f"shape {rows.shape} of {rows.dtype}" if isinstance(rows, np.ndarray) else "several arrays"
+        raise UserError(
+            f"{path}: has {what} and {name}.txt {len(lines):,} names; expected float32 (N, D) and N names"
         )
-    about: dict[str, Any] = {}
-    if path.with_suffix(".json").is_file():
-        try:
-            about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path.with_suffix('.json')}: not JSON ({error})") from None
+    note = path.with_suffix(".json")
+    about = _read_note(note)
+    if about is None:
+        raise UserError(f"{note}: not what a store writes; mend it, or delete it if nobody knows")
     if lines == list(wanted):
         return rows, about
     place = {line: i for i, line in enumerate(lines)}
@@ -69,6 +71,23 @@ def read_stored(folder: Path, name: str, wanted: Sequence[str]) -> tuple[Embeddi
             f"first {absent[0]}; names are relative to the set's folder"
         )
     return rows[[place[one] for one in wanted]], about
+
+
+def _read_note(path: Path) -> dict[str, Any] | None:
+    """What a JSON of the store says; {} where there is none, None where it is not one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        return None
+    said = found.get("conventions", {}) if isinstance(found, dict) else None
+    whole = (
+        isinstance(said, dict)
+        and all(isinstance(words, str) for words in said.values())
+        and all(isinstance(found.get(key, ""), str) for key in ("model", "pictures_sha256"))
+    )
+    return found if whole else None
 
 
 def embed_into(
@@ -84,8 +103,8 @@ def embed_into(
 ) -> tuple[Embeddings, dict[str, Any]]:
     """A benchmark's embeddings, from the folder if they are there, otherwise computed and kept there.
 
-    They are there if the model's fingerprint, its conventions, the flip and the pictures' names and crop are
-    the same. A computation that was cut short goes on where it last took note.
+    They are there if the model's fingerprint, its conventions, the flip, and the pictures, their names and
+    their crop are the same. A computation that was cut short goes on where it last took note.
 
     Args:
         fingerprint: changes with the model, such as a digest of its weights.
@@ -94,26 +113,22 @@ def embed_into(
         UserError: as `embed`, or a picture is missing.
     """
     images, name = benchmark.images, slug(benchmark.name)
+    images.check()
     about: dict[str, Any] = {
         "model": embedder.name,
         "fingerprint": fingerprint,
         "conventions": conventions(embedder, flip),
-        "set": dict(benchmark.conventions),
-        "names_sha256": sha256("\n".join(images.names).encode()).hexdigest(),
+        "crop": benchmark.conventions.get("crop", ""),
+        "names_sha256": sha256("\n".join(images.names).encode("utf-8", "surrogateescape")).hexdigest(),
+        "pictures_sha256": images.sha256,
+        "pictures_identified_by": images.identified_by,
     }
     final, note = folder / f"{name}.npy", folder / f"{name}.json"
-    if final.is_file() and note.is_file():
-        rows, found = read_stored(folder, name, images.names)
-        if {key: found.get(key) for key in about} == about:
-            return rows, found
-    images.check()
+    if final.is_file() and _read_note(note) == about:
+        return read_stored(folder, name, images.names)
     folder.mkdir(parents=True, exist_ok=True)
     part, mark = folder / f"{name}.unfinished.npy", folder / f"{name}.unfinished.json"
-    done = 0
-    if mark.is_file() and part.is_file():
-        found = json.loads(mark.read_text(encoding="utf-8"))
-        done = int(found["done"]) if found["about"] == about else 0
-    table: np.memmap[Any, Any] | None = np.load(part, mmap_mode="r+") if done else None
+    done, table = _part(part, mark, about)
     batches = embed_batches(
         embedder, images, flip, start=done, batch_size=batch_size, workers=workers, names=images.names
     )
@@ -121,6 +136,10 @@ def embed_into(
         if table is None:
             shape = (len(images), rows.shape[1])
             table = np.lib.format.open_memmap(part, "w+", np.float32, shape)
+        if rows.shape[1] != table.shape[1]:
+            raise UserError(
+                f"{part}: has {table.shape[1]} values a picture and the model now {rows.shape[1]}; delete it"
+            )
         table[end - len(rows) : end] = rows
         if number % _SAVE_EVERY == 0:
             table.flush()
@@ -129,13 +148,25 @@ def embed_into(
             progress(end, len(images))
     if table is not None:
         table.flush()
-    about |= {"pictures_sha256": images.sha256, "pictures_identified_by": images.identified_by}
-    note.unlink(missing_ok=True)  # last comes first: without it nothing is taken for whole
+    # The old ones go first and the note comes last: at no moment do rows stand beside names of others.
+    note.unlink(missing_ok=True)
+    final.unlink(missing_ok=True)
     _write(folder / f"{name}.txt", "".join(f"{one}\n" for one in images.names))
     part.replace(final)
     _write(note, json.dumps(about, indent=2) + "\n")
     mark.unlink(missing_ok=True)
     return np.load(final, mmap_mode="r"), about
+
+
+def _part(part: Path, mark: Path, about: dict[str, Any]) -> tuple[int, Any]:
+    """How many rows of an unfinished computation of the same are there, and the table; else 0 and None."""
+    try:
+        found = json.loads(mark.read_text(encoding="utf-8"))
+        if found["about"] == about and found["done"] > 0:
+            return int(found["done"]), np.load(part, mmap_mode="r+", allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        pass  # none, or broken: begin anew
+    return 0, None
 
 
 def conventions(embedder: Embedder, flip: Flip) -> dict[str, str]:
@@ -145,5 +176,5 @@ def conventions(embedder: Embedder, flip: Flip) -> dict[str, str]:
 
 def _write(path: Path, text: str) -> None:
     unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
     unfinished.replace(path)

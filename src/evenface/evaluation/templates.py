@@ -31,7 +31,7 @@ POOLING: Final[dict[str, str]] = {
 }
 """Each `Pooling` in words, as results say it."""
 
-_BLOCK = 8192  # pictures pooled at a time
+_BLOCK = 8192  # pictures or groups of which there is a float64 copy at once
 
 
 def unit_rows(embeddings: ArrayLike, names: Sequence[str] | None = None) -> Rows:
@@ -43,10 +43,16 @@ def unit_rows(embeddings: ArrayLike, names: Sequence[str] | None = None) -> Rows
     rows = np.asarray(embeddings, dtype=np.float32)
     if rows.ndim != 2:
         raise UserError(f"embeddings: expected shape (N, D), found {rows.shape}")
-    # Lengths in float64: squares of large or tiny float32 values leave float32's range.
-    length = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    length = np.empty((len(rows), 1))
+    unit = np.empty(rows.shape, dtype=np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        # Lengths in float64: squares of large or tiny float32 values leave float32's range.
+        length[part] = np.linalg.norm(rows[part].astype(np.float64), axis=1, keepdims=True)
+        with np.errstate(all="ignore"):  # what cannot be divided is told below
+            unit[part] = rows[part] / length[part]
     _check_lengths(length[:, 0], names)
-    return np.asarray(rows / length, dtype=np.float32)
+    return unit
 
 
 def _check_lengths(length: NDArray[np.float64], names: Sequence[str] | None) -> None:
@@ -60,9 +66,14 @@ def _check_lengths(length: NDArray[np.float64], names: Sequence[str] | None) -> 
 def means(rows: Rows, group: NDArray[np.int64], groups: int) -> Rows:
     """Mean (groups, D) of each group's rows (N, D); `group` (N,) is in [0, groups), each at least once."""
     order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(groups))
-    sums = np.add.reduceat(rows[order].astype(np.float64), starts, axis=0)
-    return np.asarray(sums / np.bincount(group, minlength=groups)[:, None], dtype=np.float32)
+    starts = np.searchsorted(group[order], np.arange(groups + 1))
+    found = np.empty((groups, rows.shape[1]), dtype=np.float32)
+    for first in range(0, groups, _BLOCK):
+        last = min(first + _BLOCK, groups)
+        own = rows[order[starts[first] : starts[last]]].astype(np.float64)
+        sums = np.add.reduceat(own, starts[first:last] - starts[first], axis=0)
+        found[first:last] = sums / np.diff(starts[first : last + 1])[:, None]
+    return found
 
 
 @dataclass(frozen=True, eq=False)

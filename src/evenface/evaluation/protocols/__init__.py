@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from evenface.evaluation.benchmark import Benchmark
+from evenface.evaluation.protocols.agedb import agedb
 from evenface.evaluation.protocols.calfw_cplfw import calfw, cplfw
 from evenface.evaluation.protocols.cfp import cfp
 from evenface.evaluation.protocols.ijb import ijb, ijba
@@ -25,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {
     "cfp-fp": partial(cfp, kind="fp"),
     "calfw": calfw,
     "cplfw": cplfw,
+    "agedb": agedb,
     "bin": insightface_bin,
     "pairs": listed,
     "people": people_folder,

@@ -78,7 +78,7 @@ def _add_fold(table: PairList, where: str, split: Value, fold: int) -> None:
         case _:
             raise UserError(f"{where}: expected a struct of a cell array and labels; fetch it again")
     genuine, impostors = int((labels == 1).sum()), int((labels == -1).sum())
-    if not genuine or genuine != impostors or 2 * genuine != len(labels) or 2 * len(labels) != len(pictures):
+    if not 0 < genuine == impostors == len(labels) / 2 == len(pictures) / 4:
         raise UserError(
             f"{where}: {genuine} labels 1 and {impostors} labels -1 of {len(labels)}, and {len(pictures)} "
             "pictures; expected as many of each label (300 in the official list) and two pictures a label; "

@@ -55,7 +55,12 @@ def cfp(root: Path, kind: Kind = "ff", crop: Crop = "fiducials") -> PairSet:
                 for value, pictures, source in ((a, first, lists[0]), (b, second, lists[1])):
                     if value not in pictures:
                         raise UserError(f"{file}:{number}: picture {value} is not in {source}")
-                table.add(_who(first[a]), _who(second[b]), same, fold)
+                one, other = _who(first[a]), _who(second[b])
+                if (one[1] == other[1]) != same:
+                    raise UserError(
+                        f"{file}:{number}: pictures of people {one[1]} and {other[1]}; fetch the lists again"
+                    )
+                table.add(one, other, same, fold)
     _check_lengths(lengths)
     landmarks = [_fiducials(root / name) for name in table.index] if crop == "fiducials" else []
     for path in landmarks:

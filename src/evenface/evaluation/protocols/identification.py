@@ -83,7 +83,7 @@ class IdentificationSet:
 
     def sha256(self, *lists: NDArray[np.int64]) -> str:
         """Hexadecimal digest of the pictures' names and people, and of lists of pictures."""
-        found = sha256("\n".join(self.images.names).encode())
+        found = sha256("\n".join(self.images.names).encode("utf-8", "surrogateescape"))
         for numbers in (self.people, *lists):
             found.update(f"\n{len(numbers)}\n".encode())
             found.update(numbers.astype("<i8").tobytes())

@@ -54,6 +54,7 @@ class PeopleFolder(IdentificationSet):
                 "pairs": "every two pictures",
                 "score": "cosine",
                 "tar_reading": reading,
+                "intervals": "pairs taken as independent, so too narrow: they share people",
             },
             sha256=self.sha256(),
             roc=curve,
@@ -81,8 +82,8 @@ def people_folder(
         UserError: the folder holds fewer than two people, nobody has more than `enrol` pictures, or an
             option is out of its range.
     """
-    require_range("people_folder.enrol", enrol, 1, 10_000)
-    require_range("people_folder.unknown", unknown, 0, 1)
+    require_range("--people-enrol", enrol, 1, 10_000)
+    require_range("--people-unknown", unknown, 0, 1)
     require_range("people_folder.seed", seed, 0, 2**63)
     if draw not in get_args(Draw):
         raise UserError(f"people_folder.draw: {draw!r} is none of {', '.join(get_args(Draw))}")
@@ -94,7 +95,7 @@ def people_folder(
     if count.max() <= enrol:
         raise UserError(
             f"{root}: nobody has more than {enrol} picture{'s' * (enrol > 1)}, so there is nobody to search "
-            f"for; {'add pictures, or lower people_folder.enrol' if enrol > 1 else 'add pictures'}"
+            f"for; {'add pictures, or lower --people-enrol' if enrol > 1 else 'add pictures'}"
         )
     enrolled = _enrolled(faces, enrol, draw, seed)
     which = "the first by name" if draw == "first" else f"drawn by seed {seed}"
@@ -108,7 +109,7 @@ def people_folder(
         stranger = np.isin(who, left_out)
         if not stranger.any() or not (~stranger & ~enrolled).any():
             raise UserError(
-                f"people_folder.unknown: {unknown:g} of {len(count)} people leaves nobody out, or nobody in "
+                f"--people-unknown: {unknown:g} of {len(count)} people leaves nobody out, or nobody in "
                 f"with more than {enrol} picture{'s' * (enrol > 1)}; choose another share or seed, or 0 for "
                 "no open set"
             )

@@ -35,7 +35,7 @@ def ytf(root: Path, frames: int | None = None, splits: Path | None = None) -> Pa
             loaded, one of another size.
     """
     if frames is not None and frames < 1:
-        raise UserError(f"ytf.frames: {frames} is less than 1; leave it out for all frames")
+        raise UserError(f"--ytf-frames: {frames} is less than 1; leave it out for all frames")
     splits = splits or root / "splits.txt"
     rows = _pairs(splits)
     videos = list(dict.fromkeys(video for row in rows for video in (row.first, row.second)))

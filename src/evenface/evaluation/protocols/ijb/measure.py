@@ -19,7 +19,10 @@ from evenface.evaluation.results import HardPair, Rate
 from evenface.evaluation.search import pair_scores
 from evenface.evaluation.templates import Rows, Templates
 
-VERIFIED: Final = {"score": "cosine of templates"}
+VERIFIED: Final = {
+    "score": "cosine of templates",
+    "intervals": "pairs taken as independent, so too narrow: they share people",
+}
 """The conventions of `verify`."""
 SEARCHED: Final = {
     "score": "cosine of templates",
