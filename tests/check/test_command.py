@@ -206,13 +206,34 @@ def test_the_sheet_shows_the_worst_first(tmp_path, clean):
         (["--train", "{pool}", "--overlap", "{tmp}/o.txt"], "does not end in .csv"),
         (["{pool}", "--sheet", "{tmp}/o.pdf"], "neither .png nor .jpg"),
         (["{pool}", "--csv", "{tmp}/none/o.csv"], "there is no folder"),
+        (["{pool}", "--csv", "{pool}"], "^--csv: .* is a folder; name a file"),
+        (["--train", "{pool}", "--overlap", "{tmp}/dir.csv"], "^--overlap: .* is a folder; name a file"),
+        (
+            ["--train", "{pool}", "--overlap", "{tmp}/o.csv", "--csv", "{pool}/../o.csv"],
+            "^--csv, --overlap: both",
+        ),
         (["{pool}", "--workers", "0"], "--workers: 0 is too few"),
         (["--lfw", "{tmp}"], "pairs.txt"),
     ],
 )
-def test_a_wrong_call_is_refused(tmp_path, clean, words, says):
+def test_a_wrong_call_is_refused(tmp_path, clean, words, says, monkeypatch):
+    (tmp_path / "dir.csv").mkdir()
+    monkeypatch.setattr("evenface.check.command.scan", lambda *_: pytest.fail("began to read"))
     with pytest.raises(UserError, match=says):
         run([word.format(tmp=tmp_path, pool=clean) for word in words])
+
+
+def test_a_link_to_nothing_is_told_though_no_list_names_it(tmp_path, clean):
+    (clean / "Bo_Li/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    says = "a link to a file that is not there; training passes over it"
+    assert check(tmp_path, clean) == (1, [("unreadable", str(clean / "Bo_Li/gone.jpg"), says, "")])
+
+
+def test_a_folder_with_brackets_is_no_markup(tmp_path, clean, capsys):
+    (tmp_path / "[").mkdir()
+    clean.rename(tmp_path / "[/b]")
+    assert check(tmp_path, "--train", tmp_path / "[/b]") == (0, [])
+    assert "[/b]" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_names_that_are_no_text_are_printed_and_written(tmp_path, clean, capsys):

@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -64,9 +65,22 @@ def test_wrong_folders_are_refused(tmp_path, clean):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no pictures in it"):
         folder_set(tmp_path / "empty")
-    with pytest.raises(UserError, match="one folder deeper"):
+    with pytest.raises(UserError, match=r"^--train: .* one folder deeper"):
         folder_set(tmp_path, training=True)
     assert len(folder_set(tmp_path)) == 12
+
+
+def test_a_folder_that_cannot_be_opened_is_not_passed_over(clean, monkeypatch):
+    own = os.scandir
+
+    def scandir(path):
+        if Path(path) == clean / "Bo_Li":
+            raise PermissionError(13, "Permission denied", str(path))
+        return own(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match=f"^{clean / 'Bo_Li'}: cannot be opened .Permission denied.; change"):
+        folder_set(clean)
 
 
 def test_protocols_on_the_same_pictures_are_one_set(tmp_path):

@@ -1,3 +1,4 @@
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -58,3 +59,34 @@ def test_no_image_at_all(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "notes.txt")
     with pytest.raises(UserError, match=r"found 1 folders and no image \(\.jpg .*\)\. Give another folder"):
         read_folder(tmp_path)
+
+
+def test_another_option_is_told_in_its_own_words(make_faces: Callable[[dict[str, int]], Path]) -> None:
+    root = make_faces({"a": 1, "b": 1})
+    for wrong, says in (
+        (root / "none", "none is not a folder"),
+        (root / "a", rf"found 1 images directly in {root}/a\. Give the folder above$"),
+        (root.parent, rf"one folder deeper, in {root}/a\. Give {root}$"),
+    ):
+        with pytest.raises(UserError, match=rf"^--people: .*{says}") as caught:
+            read_folder(wrong, field="--people")
+        assert "data." not in str(caught.value)
+
+
+@pytest.mark.parametrize("closed", ["", "b"])
+def test_a_folder_that_cannot_be_opened(
+    closed: str, make_faces: Callable[[dict[str, int]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_faces({"a": 1, "b": 1})
+    own = os.scandir
+
+    def scandir(path: Path) -> object:
+        if path == root / closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return own(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(
+        UserError, match=rf"^data\.root: {root / closed} cannot be opened .Permission denied."
+    ):
+        read_folder(root)

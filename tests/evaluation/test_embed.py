@@ -103,8 +103,39 @@ def test_a_result_that_is_not_rows_is_refused(wrong):
 
 
 @pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: [None, {}, []],
+        lambda x: {"rows": flat(x)},
+        lambda x: [[1.0], [1.0, 2.0], [3.0]],
+        lambda x: np.full((3, 2), "x"),
+        lambda x: torch.ones(3, 2, requires_grad=True),
+    ],
+)
+def test_a_result_that_is_no_numbers_is_refused(wrong):
+    with pytest.raises(UserError, match=r"^function: gave no numbers but \w+ .*expected .* \(3, D\)$"):
+        embed(FunctionEmbedder(wrong, RGB), pictures(3))
+
+
+def test_embeddings_of_several_lengths_are_refused():
+    def by_count(images):
+        return np.ones((len(images), len(images) + 1))
+
+    with pytest.raises(UserError, match=r"^function: gave shape \(1, 2\) after rows of 4 values"):
+        embed(FunctionEmbedder(by_count, RGB), pictures(4), batch_size=3)
+
+    calls = iter([2, 3])
+    with pytest.raises(UserError, match=r"shape \(1, 2\) for pictures and \(1, 3\) for their mirror images"):
+        embed(FunctionEmbedder(lambda x: np.ones((1, next(calls))), RGB), pictures(1), "sum")
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
-    [({"flip": "up"}, "flip"), ({"batch_size": 0}, "batch_size"), ({"workers": 0}, "workers")],
+    [
+        ({"flip": "up"}, "^flip: 'up'"),
+        ({"batch_size": 0}, "^--batch-size: 0 is too small; use 1 or more$"),
+        ({"workers": 0}, "^--workers: 0 is too small; use 1 or more$"),
+    ],
 )
 def test_options_are_checked(options, says):
     with pytest.raises(UserError, match=says):

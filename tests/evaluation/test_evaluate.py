@@ -213,7 +213,7 @@ def tiny_onnx(path, shape, outputs=("y",), kind=TensorProto.FLOAT):
     [
         (["n", 3, 112, 112], r"\['n', 3, 112, 112\], but the format 16x16 gray.* gives \['N', 1, 16, 16\]"),
         (["n", 16, 16, 1], r"but the format"),
-        (["n", 256], r"but the format"),
+        (["n", 256], r"but the format .* say with --size and --colour"),
         ([4, 1, 16, 16], r"exactly 4 images at a time"),
     ],
 )
@@ -227,6 +227,31 @@ def test_onnx_models_of_one_image_or_free_size_run(tmp_path, shape):
     images = np.random.default_rng(0).normal(size=(3, 1, 16, 16)).astype(np.float32)
     rows = OnnxEmbedder(tiny_onnx(tmp_path / "m.onnx", shape), GRAY_16)(images)
     assert (rows == images.reshape(3, -1)).all()
+
+
+def fixed_inside(path, count):
+    """A model with a free batch axis whose Reshape takes `count` images only."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [count, 256])
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        "fixed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [shape],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_an_onnx_model_that_runs_one_image_only_says_how_to_go_on(tmp_path, capfd):
+    embedder = OnnxEmbedder(fixed_inside(tmp_path / "m.onnx", 1), GRAY_16)
+    images = np.ones((3, 1, 16, 16), np.float32)
+    assert embedder(images[:1]).shape == (1, 256)
+    with pytest.raises(UserError, match=r"^m.onnx: cannot run 3 images at once \(.*--batch-size 1$"):
+        embedder(images)
+    with pytest.raises(UserError, match=r"^m.onnx: cannot run an image \(.*\); export it again$"):
+        OnnxEmbedder(fixed_inside(tmp_path / "m.onnx", 2), GRAY_16)(images[:1])
+    assert capfd.readouterr().err == ""
 
 
 def test_one_of_several_onnx_outputs_must_be_chosen(tmp_path):

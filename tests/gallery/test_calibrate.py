@@ -158,11 +158,21 @@ def test_a_calibration_that_does_not_hold_is_not_used(calibrated):
     with pytest.raises(UserError, match=r"FMR 1e-5 on .*: not measurable: 960"):
         found.at(1e-5)
     net, card = load_model(run)
-    for broken in ({}, [], "x", {"thresholds": [{}]}, {**found.to_json(), "thresholds": 3}):
+    good = found.to_json()
+    row = good["thresholds"][0]
+    rows = [row | change for change in ({"threshold": "0.3"}, {"fmr_interval": 1}, {"by_person": 3})]
+    rows += [row | {"by_person": row["by_person"] | {"fmr": [0.1, "x"]}}, row | {"note": 5}]
+    broken_rows = [{**good, "thresholds": [one]} for one in rows]
+    more = [{**good, "thresholds": 3}, {**good, "date": 2026}, *broken_rows]
+    for broken in ({}, [], "x", {"thresholds": [{}]}, *more):
         save_note(run, "calibration", broken)
         with pytest.raises(UserError, match=r"calibration cannot be read .* run `evenface calibrate"):
             read_calibration(run)
     write_calibration(run, found)
+    (run / WEIGHTS).rename(run / "away")
+    with pytest.raises(UserError, match=r"model.safetensors: No such file .* whole run"):
+        read_calibration(run)
+    (run / "away").rename(run / WEIGHTS)
     net.apply(lambda part: [p.data.mul_(2) for p in part.parameters(recurse=False)])
     save_model(run, net, card)
     with pytest.raises(UserError, match="calibrated with other weights"):

@@ -1,6 +1,7 @@
 """`evenface calibrate` and `evenface verify`, from words to exit codes."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -159,6 +160,7 @@ def test_the_people_of_the_training_are_pointed_out(run, people, tmp_path, capsy
         (["calibrate", "RUN", "--people", "PEOPLE", "--fmr"], "--fmr: name one false match rate"),
         (["calibrate", "RUN", "--people", "PEOPLE", "--fmr", "1e-9"], "no threshold at any FMR"),
         (["calibrate", "RUN", "--people", "PEOPLE", "--json", "no/where.json"], "there is no folder no"),
+        (["calibrate", "RUN", "--people", "PEOPLE", "--json", "PEOPLE"], "is a folder; name a file"),
         (["calibrate", "RUN", "--people", "PEOPLE", "--size", "9x9"], "says itself what it expects"),
         (["calibrate", "nowhere", "--people", "PEOPLE"], "nowhere: not a model"),
         (["verify", "RUN", "A"], "two pictures or more"),
@@ -195,3 +197,32 @@ def test_stored_embeddings_have_no_pictures(tmp_path, people, capsys):
     (tmp_path / "lfw.txt").write_text("a\n")
     assert main(["calibrate", str(tmp_path), "--people", str(people)]) == 2
     assert "give the model itself" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["run", "elsewhere"])
+def test_what_cannot_be_written_is_said_before_embedding(place, run, people, tmp_path, capsys, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    own = os.access
+    closed = str(tmp_path / place)
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(closed) and own(path, mode))
+    monkeypatch.setattr("evenface.gallery.calibrate_command.calibrate", lambda *_, **__: pytest.fail("began"))
+    file = tmp_path / "elsewhere/found.json"
+    assert main(["calibrate", str(run), "--people", str(people), "--json", str(file)]) == 2
+    name, path = {"run": ("MODEL", run / "card.json"), "elsewhere": ("--json", file)}[place]
+    assert f"evenface: {name}: {path} cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    ["[data", "[data]\nroot = 3", "[data]\nroot = ['a']", "data = 1", "", "[data]\nroot = ''", b"\xff"],
+)
+def test_a_recipe_that_does_not_say_the_people_says_nothing(recipe, run, people, capsys, monkeypatch):
+    monkeypatch.chdir(people)
+    (run / "config.toml").write_bytes(recipe if isinstance(recipe, bytes) else recipe.encode())
+    assert main(["calibrate", str(run), "--fmr", "0.1", "--people", "."]) == 0
+    assert "trained" not in capsys.readouterr().err
+
+
+def test_a_path_with_brackets_is_no_markup(run, people, tmp_path):
+    shutil.copytree(people, tmp_path / "[/b]")
+    assert main(["calibrate", str(run), "--fmr", "0.1", "--people", str(tmp_path / "[/b]")]) == 0

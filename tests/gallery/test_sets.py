@@ -37,11 +37,13 @@ def test_mistakes_are_told_in_this_commands_words(tmp_path, people):
         people_set(None)
     with pytest.raises(UserError, match=r"^--people: .*nowhere is not a folder"):
         people_set(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"^--people: no images .* Use --list FILE"):
+    with pytest.raises(UserError, match=r"^--people: no images .* Give the folder above$"):
         people_set(people / "p0")
     (tmp_path / "list.txt").write_text("p0/0.png a\n")
     with pytest.raises(UserError, match="Use --people DIR to start them"):
         people_set(None, tmp_path / "list.txt")
+    with pytest.raises(UserError, match=r"^--list: .*none.txt"):
+        people_set(None, tmp_path / "none.txt")
 
 
 def test_lfw_all_and_official(tmp_path):

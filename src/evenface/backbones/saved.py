@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -13,6 +14,7 @@ from evenface.errors import UserError
 from evenface.faces import InputFormat
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
+_AGAIN = "copy the run's folder again, or train it again"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def save_note(folder: Path, name: str, value: Any) -> None:
         UserError: as `load_card`.
     """
     load_card(folder)
-    plain = json.loads((folder / CARD).read_text())
+    plain = json.loads((folder / CARD).read_text(encoding="utf-8"))
     plain["notes"][name] = value
     (folder / (CARD + ".unfinished")).write_text(json.dumps(plain, indent=2) + "\n")
     (folder / (CARD + ".unfinished")).replace(folder / CARD)
@@ -63,40 +65,53 @@ def load_card(folder: Path) -> Card:
     """The card of the model in a folder.
 
     Raises:
-        UserError: there is none, or it is not a model's card.
+        UserError: there is none, or it cannot be read, or it is not a model's card.
     """
+    _openable(folder, CARD)
     try:
-        plain = json.loads((folder / CARD).read_text())
+        plain = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        for name, kind in (("backbone", str), ("options", dict), ("notes", dict)):
+            if not isinstance(plain[name], kind):
+                raise TypeError(f"{name}: {plain[name]!r} is no {'text' if kind is str else 'table'}")
         return Card(plain["backbone"], plain["options"], InputFormat(**plain["format"]), plain["notes"])
-    except FileNotFoundError:
-        raise _nothing(folder, CARD) from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / CARD}: not a model's card ({error})") from None
+    except (ValueError, KeyError, TypeError) as error:  # ValueError: no JSON, no UTF-8, or a wrong format
+        raise UserError(f"{folder / CARD}: not a model's card ({error}); {_AGAIN}") from None
 
 
 def load_model(folder: Path) -> tuple[nn.Module, Card]:
     """The trained backbone in evaluation mode, and its card.
 
     Raises:
-        UserError: the folder has no model, or the card and the weights do not fit one another.
+        UserError: the folder has no model, or one that cannot be read, or the card and the weights do not
+            fit one another.
     """
     card = load_card(folder)
+    _openable(folder, WEIGHTS)  # for safetensors every file that it cannot open is missing
     try:
         weights = load_file(folder / WEIGHTS)
-    except FileNotFoundError:
-        raise _nothing(folder, WEIGHTS) from None
-    module = card.create()
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{folder / WEIGHTS}: broken or cut short ({error}); {_AGAIN}") from None
+    try:
+        module = card.create()
+    except (UserError, TypeError) as error:
+        raise UserError(f"{folder / CARD}: describes no backbone ({error}); {_AGAIN}") from None
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(
-            f"{folder / WEIGHTS}: not the weights of {card.backbone} ({str(error).splitlines()[1].strip()})"
+            f"{folder / WEIGHTS}: not the weights of {card.backbone} "
+            f"({str(error).splitlines()[1].strip()}); {_AGAIN}"
         ) from None
     return module.eval(), card
 
 
-def _nothing(folder: Path, missing: str) -> UserError:
-    return UserError(
-        f"{folder}: no trained model here ({missing} is missing); "
-        "give the folder that `evenface train -o` wrote"
-    )
+def _openable(folder: Path, name: str) -> None:
+    try:
+        open(folder / name, "rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{folder}: no trained model here ({name} is missing); "
+            "give the folder that `evenface train -o` wrote"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{folder / name}: {error.strerror}; change its permissions") from None

@@ -21,7 +21,7 @@ from evenface.check.scan import scan
 from evenface.check.sets import PictureSet, benchmark_sets, folder_set
 from evenface.check.sheet import write_sheet
 from evenface.data import read_names
-from evenface.errors import UserError
+from evenface.errors import UserError, require_writable
 from evenface.evaluation.sets import SetOptions
 
 HELP = """Check picture sets before a long run: broken and duplicated pictures, people in training and test.
@@ -65,7 +65,8 @@ def run(words: list[str]) -> int:
     began = perf_counter()
     with Quiet() as quiet:
         screen = Console(file=quiet.screen)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        text = TextColumn("{task.description}", markup=False)
+        columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=screen, transient=True) as progress:
             task = progress.add_task("reading", total=sum(map(len, sets)))
             seen = scan(sets, quiet, options.workers, lambda done, _: progress.update(task, completed=done))
@@ -93,9 +94,13 @@ def _refuse(options: CheckOptions) -> None:
     """Say what is wrong with the call before hours of reading."""
     if options.workers < 1:
         raise UserError(f"--workers: {options.workers} is too few; use 1 or more")
-    for flag, file in (("csv", options.csv), ("overlap", options.overlap), ("sheet", options.sheet)):
-        if file is not None and not file.parent.is_dir():
-            raise UserError(f"--{flag}: there is no folder {file.parent}; make it first")
+    named: dict[Path, str] = {}
+    for flag, file in (("--csv", options.csv), ("--overlap", options.overlap), ("--sheet", options.sheet)):
+        if file is not None:
+            require_writable(flag, file)
+            if file.resolve() in named:
+                raise UserError(f"{named[file.resolve()]}, {flag}: both are {file}; name two files")
+            named[file.resolve()] = flag
     if options.sheet and options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--sheet: {options.sheet} ends in neither .png nor .jpg")
     if options.overlap and options.overlap.suffix.lower() != ".csv":

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from evenface.check.findings import Finding
 from evenface.check.kinds import KINDS
@@ -53,9 +54,13 @@ def _say_kind(console: Console, kind: str, found: list[Finding]) -> None:
 
 
 def _say(console: Console, text: str, style: str = "") -> None:
-    # File names are printed as they are: no mark-up, no breaks, and bytes that are no text as \x...
-    plain = text.encode("utf-8", "backslashreplace").decode()
-    console.print(plain, style=style, markup=False, highlight=False, soft_wrap=True)
+    # File names are printed as they are: no mark-up, no breaks.
+    console.print(_plain(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    """With the bytes of file names that are no text as \\x..."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _table(seen: Seen) -> Table:
@@ -64,7 +69,7 @@ def _table(seen: Seen) -> Table:
     columns = []
     for pictures, start in zip(seen.sets, seen.starts.tolist(), strict=False):
         label = f"{pictures.label}, training" if pictures.training else pictures.label
-        table.add_column(label, overflow="fold")
+        table.add_column(Text(_plain(label)), overflow="fold")
         columns.append(_column(pictures, seen.rows[start : start + len(pictures)]))
     for name in columns[0]:
         table.add_row(name, *(column[name] for column in columns))

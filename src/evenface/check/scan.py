@@ -42,7 +42,8 @@ class Seen:
     rows: NDArray[Any]
     """(N,) of ROW."""
     faults: dict[int, str]
-    """Of each picture that is not whole, what is wrong with it: "missing", or in more words."""
+    """Of each picture that is not whole, what is wrong with it: "missing" of one that a protocol names, or in
+    more words."""
     damaged: dict[int, str]
     """Of each picture that decodes with a warning, the decoder's words; training takes it as it is."""
 
@@ -95,7 +96,9 @@ def _read(pictures: PictureSet, index: int) -> Look | str:
     try:
         content = pictures.file(index).read_bytes()
     except FileNotFoundError:
-        return "missing"
+        if pictures.crops:
+            return "missing"
+        return "a link to a file that is not there; training passes over it"
     except OSError as error:
         return error.strerror or "cannot be read"
     found = look(content)

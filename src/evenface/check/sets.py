@@ -73,7 +73,8 @@ def folder_set(root: Path, *, training: bool = False, without: Collection[str] =
     Hidden files and folders are passed over, as training does. `without` leaves out people by name.
 
     Raises:
-        UserError: no folder, no picture in it, or, for training, none at root/<person>/<image>.
+        UserError: no folder, no picture in it, one inside that cannot be opened, or, for training, no picture
+            at root/<person>/<image>.
     """
     if not root.is_dir():
         raise UserError(f"{root}: not a folder; give a folder of pictures")
@@ -81,7 +82,7 @@ def folder_set(root: Path, *, training: bool = False, without: Collection[str] =
     names = [name for name in _pictures(root, passed_over) if _owner(name) not in without]
     owners = [_owner(name) for name in names]
     if training and not any(owners):
-        read_folder(root)  # says what is wrong with it
+        read_folder(root, field="--train")  # says what is wrong with it
     if not names:
         raise UserError(f"{root}: no pictures in it ({' '.join(SUFFIXES)}); give another folder")
     return PictureSet(str(root), root, names, *_by_person(owners), training=training, passed_over=passed_over)
@@ -136,10 +137,14 @@ def _by_person(owners: Iterable[str]) -> tuple[NDArray[np.int32], list[str]]:
     return np.array([number[name] for name in owners], dtype=np.int32), people
 
 
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be opened ({error.strerror}); change its permissions")
+
+
 def _pictures(root: Path, passed_over: Counter[str]) -> Iterator[str]:
     """The names of all pictures below a folder, in order; counts the endings of the other files."""
     seen = set()
-    for folder, inner, files in os.walk(root, followlinks=True):
+    for folder, inner, files in os.walk(root, onerror=_refuse, followlinks=True):
         stat = Path(folder).stat()
         if (stat.st_dev, stat.st_ino) in seen:  # a link that leads back up
             inner.clear()

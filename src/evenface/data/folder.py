@@ -10,35 +10,45 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".tif", ".tiff")
 """What counts as an image, in capitals too."""
 
 
-def read_folder(root: Path) -> FaceSet:
+def read_folder(root: Path, *, field: str = "data.root") -> FaceSet:
     """Every image root/<person>/<image>; hidden files, other files and deeper folders are not looked at.
 
+    `field` is what the user set to `root`: error messages begin with it.
+
     Raises:
-        UserError: `root` is no folder, or holds no folder with images.
+        UserError: `root` is no folder, holds no folder with images, or a folder cannot be opened.
     """
-    if not root.is_dir():
-        raise UserError(f"data.root: {root} is not a folder; give the folder that holds one folder a person")
-    people = _folders(root)
-    images = [(person, name) for person in people for name in _images(root / person)]
-    if not images:
+    try:
+        if not root.is_dir():
+            raise UserError(
+                f"{field}: {root} is not a folder; give the folder that holds one folder a person"
+            )
+        people = _folders(root)
+        images = [(person, name) for person in people for name in _images(root / person)]
+        if not images:
+            raise UserError(
+                f"{field}: no images in a person's folder under {root}; expected {root}/<person>/<image>; "
+                + _what_is_there(root, people, hints=field == "data.root")
+            )
+    except OSError as error:
         raise UserError(
-            f"data.root: no images in a person's folder under {root}; expected {root}/<person>/<image>; "
-            + _what_is_there(root, people)
-        )
+            f"{field}: {error.filename} cannot be opened ({error.strerror}); change its permissions"
+        ) from None
     return FaceSet.of([root / person / name for person, name in images], [person for person, _ in images])
 
 
-def _what_is_there(root: Path, people: list[str]) -> str:
-    """What was found in place of people, and the cure."""
+def _what_is_there(root: Path, people: list[str], hints: bool) -> str:
+    """What was found in place of people, and the cure: with `hints` in the words of training's options."""
     if direct := len(_images(root)):
-        return f"found {direct} images directly in {root}. Use --data.list FILE for a list of labels"
+        cure = "Use --data.list FILE for a list of labels" if hints else "Give the folder above"
+        return f"found {direct} images directly in {root}. {cure}"
     for person in people:
         for deeper in _folders(root / person):
             if _images(root / person / deeper):
-                return (
-                    f"found images one folder deeper, in {root / person / deeper}. "
-                    f"Use --data.root {root / person}, or --data.list FILE for a list of labels"
-                )
+                cure = f"Give {root / person}"
+                if hints:
+                    cure = f"Use --data.root {root / person}, or --data.list FILE for a list of labels"
+                return f"found images one folder deeper, in {root / person / deeper}. {cure}"
     return f"found {len(people)} folders and no image ({' '.join(SUFFIXES)}). Give another folder"
 
 

@@ -94,7 +94,8 @@ def embed(
     in memory. `names` (N) are used in error messages in place of the image's number.
 
     Raises:
-        UserError: a picture cannot be read, or its embedding is all zero, not finite, or not a row of (N, D).
+        UserError: a picture cannot be read, or its embedding is all zero, not finite, or not a row of (N, D)
+            with one D for all; or an option is not allowed.
     """
     parts = embed_batches(embedder, images, flip, batch_size=batch_size, workers=workers, names=names)
     kept: list[Embeddings] = []
@@ -122,13 +123,20 @@ def embed_batches(
     """
     if flip not in get_args(Flip):
         raise UserError(f"flip: {flip!r} is none of {', '.join(get_args(Flip))}")
-    if batch_size < 1 or workers < 1:
-        raise UserError(f"batch_size {batch_size} and workers {workers} must be 1 or more")
+    for option, value in (("--batch-size", batch_size), ("--workers", workers)):
+        if value < 1:
+            raise UserError(f"{option}: {value} is too small; use 1 or more")
     if len(images) == 0:
         raise UserError("embed: no images to embed")
-    done = start
+    done, width = start, None
     for fitted in _read_ahead(images, embedder.format, batch_size, workers, start):
         rows = _flipped(embedder, fitted, flip)
+        width = width or rows.shape[1]
+        if rows.shape[1] != width:
+            raise UserError(
+                f"{embedder.name}: gave shape {rows.shape} after rows of {width} values; "
+                "every picture's embedding must be as long"
+            )
         usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
         if not usable.all():
             index = done + int(np.argmin(usable))
@@ -144,11 +152,23 @@ def _flipped(embedder: Embedder, fitted: Image, flip: Flip) -> Embeddings:
     if flip == "none":
         return upright
     mirrored = _checked(embedder, fitted[:, :, ::-1])
+    if mirrored.shape != upright.shape:
+        raise UserError(
+            f"{embedder.name}: gave shape {upright.shape} for pictures and {mirrored.shape} for their mirror "
+            "images; every picture's embedding must be as long"
+        )
     return upright + mirrored if flip == "sum" else np.concatenate([upright, mirrored], axis=1)
 
 
 def _checked(embedder: Embedder, fitted: Image) -> Embeddings:
-    rows = np.asarray(embedder(embedder.format.normalise(fitted)), dtype=np.float32)
+    result = embedder(embedder.format.normalise(fitted))
+    try:
+        rows = np.asarray(result, dtype=np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is a tensor's that has a gradient
+        raise UserError(
+            f"{embedder.name}: gave no numbers but {type(result).__name__} ({error}); "
+            f"expected a numpy array of shape ({len(fitted)}, D)"
+        ) from None
     if rows.ndim != 2 or len(rows) != len(fitted):
         raise UserError(
             f"{embedder.name}: gave shape {rows.shape} for {len(fitted)} images; expected ({len(fitted)}, D)"

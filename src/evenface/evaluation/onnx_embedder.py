@@ -37,11 +37,24 @@ class OnnxEmbedder:
         self._output = output or names[0]
 
     def __call__(self, images: NDArray[np.float32]) -> Embeddings:
-        """Raw embeddings (N, D) float32 of float32 images (N, C, H, W)."""
+        """Raw embeddings (N, D) float32 of float32 images (N, C, H, W).
+
+        Raises:
+            UserError: the model cannot run them, such as several at once.
+        """
         pieces = np.split(images, len(images)) if self._one_by_one else [images]
-        return np.concatenate(
-            [self._session.run([self._output], {self._input: piece})[0] for piece in pieces]
-        )
+        try:
+            return np.concatenate(
+                [self._session.run([self._output], {self._input: piece})[0] for piece in pieces]
+            )
+        except Exception as error:  # onnxruntime has no common base class for its errors
+            count, why = len(pieces[0]), " ".join(str(error).split())
+            if count == 1:
+                raise UserError(f"{self.name}: cannot run an image ({why}); export it again") from None
+            raise UserError(
+                f"{self.name}: cannot run {count} images at once ({why}); "
+                "export it with a free batch axis, or use --batch-size 1"
+            ) from None
 
 
 def _session(path: Path, threads: int) -> Any:
@@ -53,6 +66,7 @@ def _session(path: Path, threads: int) -> Any:
         raise UserError(f"{path}: no such file; expected an ONNX model")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what it logs as an error it raises too
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common base class for its load errors
@@ -73,7 +87,7 @@ def _input(session: Any, path: Path, format: InputFormat) -> tuple[str, bool]:
     if not matches:
         raise UserError(
             f"{path}: its input has shape {shape}, but the format {format} gives {['N', *wanted]}; "
-            "pass the format that the model was trained with"
+            "say with --size and --colour what the model was trained with, or export it for (N, C, H, W)"
         )
     if isinstance(shape[0], int) and shape[0] != 1:
         raise UserError(

@@ -11,6 +11,7 @@ from evenface.errors import UserError
 
 Colour = Literal["rgb", "bgr", "gray"]
 Pixels = Literal["127.5", "128"]
+_LEAST, _MOST = 16, 4096  # pixels a side
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,9 @@ class InputFormat:
     """What a network expects of a face picture. Each field changes the numbers, so a model's card has it."""
 
     height: int = 112
-    """Pixels, 16 or more. 112x112 and 112x96 show the same face: 96 is the middle of the 112 columns."""
+    """Pixels, 16 to 4096. 112x112 and 112x96 show the same face: 96 is the middle of the 112 columns."""
     width: int = 112
-    """Pixels, 16 or more."""
+    """Pixels, 16 to 4096."""
     colour: Colour = "rgb"
     """Order of the channels; "gray" is one channel of luma (0.299 R + 0.587 G + 0.114 B)."""
     pixels: Pixels = "127.5"
@@ -28,8 +29,10 @@ class InputFormat:
 
     def __post_init__(self) -> None:
         for name, value in (("height", self.height), ("width", self.width)):
-            if value < 16:
-                raise UserError(f"input.{name}: {value} pixels is too small for a face; use 16 or more")
+            if value < _LEAST:
+                raise UserError(f"input.{name}: {value} pixels is too small for a face; use {_LEAST} or more")
+            if value > _MOST:
+                raise UserError(f"input.{name}: {value} pixels is too large; use {_MOST} or fewer")
         if self.colour not in get_args(Colour):
             raise UserError(f"input.colour: {self.colour!r} is none of {', '.join(get_args(Colour))}")
         if self.pixels not in get_args(Pixels):
@@ -58,8 +61,8 @@ class InputFormat:
         each side, which is the rule of the two templates. Shrinking averages areas, so nothing aliases.
         """
         h, w = image.shape[:2]
-        crop_h = min(h, round(w * self.height / self.width))
-        crop_w = min(w, round(h * self.width / self.height))
+        crop_h = min(h, max(1, round(w * self.height / self.width)))
+        crop_w = min(w, max(1, round(h * self.width / self.height)))
         top, left = (h - crop_h) // 2, (w - crop_w) // 2
         image = image[top : top + crop_h, left : left + crop_w]
         if image.shape[:2] != (self.height, self.width):

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from evenface.backbones.saved import CARD
-from evenface.errors import UserError
+from evenface.errors import UserError, require_writable
 from evenface.evaluation.embed import Flip
 from evenface.evaluation.metrics.calibration import Interval, l2, squared_l2
 from evenface.evaluation.models import FormatOptions, open_model
@@ -79,13 +79,16 @@ class CalibrateOptions:
 def run(words: list[str]) -> int:
     """Calibrate, print, and write the card or the JSON."""
     options = tyro.cli(CalibrateOptions, args=words, prog="evenface calibrate", description=HELP)
-    if options.json is not None and not options.json.parent.is_dir():
-        raise UserError(f"{options.json}: there is no folder {options.json.parent}; make it first")
+    card = Path(options.model) / CARD
+    for name, file in (("--json", options.json), ("MODEL", card if card.is_file() else None)):
+        if file is not None:
+            require_writable(name, file)
     of = _set(options)
     model = open_model(options.model, options.format)
     if model.embedder is None:
         raise UserError(f"{options.model}: stored embeddings are not calibrated; give the model itself")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    text = TextColumn("{task.description}", markup=False)  # a path may have [brackets]
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         found = calibrate(
             model.embedder,
@@ -99,13 +102,12 @@ def run(words: list[str]) -> int:
         )
     console = Console(highlight=False, soft_wrap=True)
     _print(console, model.name, found)
-    folder = Path(options.model)
-    if (folder / CARD).is_file():
-        write_calibration(folder, found)
-        console.print(f"kept in {folder / CARD}", markup=False)
+    if card.is_file():
+        write_calibration(card.parent, found)
+        console.print(f"kept in {card}", markup=False)
     if options.json:
-        text = json.dumps({"model": model.name, **found.to_json()}, indent=2)
-        options.json.write_text(text + "\n", encoding="utf-8")
+        plain = json.dumps({"model": model.name, **found.to_json()}, indent=2)
+        options.json.write_text(plain + "\n", encoding="utf-8")
         console.print(f"written to {options.json}", markup=False)
     return 0
 
@@ -130,10 +132,13 @@ def _set(options: CalibrateOptions) -> LabelledSet:
 
 
 def _trained_on(run: Path) -> Path | None:
-    """The folder of people that a run's recipe names."""
-    recipe = run / "config.toml"
-    root = tomllib.loads(recipe.read_text()).get("data", {}).get("root") if recipe.is_file() else None
-    return Path(root).resolve() if root else None
+    """The folder of people that a run's recipe names; None where there is no recipe that says it."""
+    try:
+        recipe = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
+        root = recipe["data"]["root"]
+        return Path(root).resolve() if root else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:

@@ -1,7 +1,7 @@
 """What a calibration found, as the model's card keeps it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import isclose, isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from evenface.backbones.saved import WEIGHTS, load_card, save_note
 from evenface.errors import UserError
 from evenface.evaluation.embed import Flip
 from evenface.evaluation.images import digest
-from evenface.evaluation.metrics.calibration import ByPerson, FmrThreshold, l2, squared_l2
+from evenface.evaluation.metrics.calibration import ByPerson, FmrThreshold, Interval, l2, squared_l2
 from evenface.evaluation.results import power
 
 NOTE = "calibration"
@@ -66,11 +66,13 @@ class Calibration:
     @classmethod
     def of_json(cls, plain: Mapping[str, Any]) -> "Calibration":
         """What `to_json` made; KeyError, TypeError or ValueError for anything else."""
+        for field in fields(cls):
+            if field.type is str:
+                _read(field.name, plain[field.name], str)
         rows = []
         for row in plain["thresholds"]:
-            found = FmrThreshold(**{name: _read(row[name]) for name in FmrThreshold.__dataclass_fields__})
             people = row["by_person"]
-            rows.append((found, people and ByPerson(**{name: _read(people[name]) for name in people})))
+            rows.append((_of(FmrThreshold, row), None if people is None else _of(ByPerson, people)))
         return cls(**{**plain, "thresholds": tuple(rows)})
 
 
@@ -83,7 +85,7 @@ def read_calibration(folder: Path) -> Calibration:
     """The calibration in a card.
 
     Raises:
-        UserError: there is none, or it is of other weights than those in the folder, or not readable.
+        UserError: there is none, it is of other weights than those in the folder, or either is not readable.
     """
     again = f"run `evenface calibrate {folder} --people DIR` (or --lfw, --cfp)"
     plain = load_card(folder).notes.get(NOTE)
@@ -93,7 +95,11 @@ def read_calibration(folder: Path) -> Calibration:
         found = Calibration.of_json(plain)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{folder}: its card's {NOTE} cannot be read ({error}); {again}") from None
-    if found.model_sha256 != digest([folder / WEIGHTS]):
+    try:
+        weights = digest([folder / WEIGHTS])
+    except OSError as error:
+        raise UserError(f"{folder / WEIGHTS}: {error.strerror}; give the folder of a whole run") from None
+    if found.model_sha256 != weights:
         raise UserError(f"{folder}: was calibrated with other weights than {WEIGHTS} has now; {again}")
     return found
 
@@ -106,7 +112,16 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _read(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_read(one) for one in value)
-    return nan if value is None else value
+def _of(kind: Any, plain: Mapping[str, Any]) -> Any:
+    return kind(**{one.name: _read(one.name, plain[one.name], one.type) for one in fields(kind)})
+
+
+def _read(name: str, value: Any, kind: Any) -> Any:
+    if kind == Interval:
+        low, high = value
+        return _read(name, low, float), _read(name, high, float)
+    if kind is float and value is None:
+        return nan
+    if not isinstance(value, (int, float) if kind is float else kind):
+        raise TypeError(f"{name}: {value!r} is no {'text' if kind is str else 'number'}")
+    return value

@@ -55,9 +55,9 @@ def people_set(root: Path | None, file: Path | None = None) -> LabelledSet:
         UserError: as `evenface.data.read_folder` and `read_list`, or a picture is listed twice.
     """
     if file is not None:
-        faces = _read(lambda: read_list(file, root), "--list")
+        faces = _read_list(file, root)
     elif root is not None:
-        faces = _read(lambda: read_folder(root), "--people")
+        faces = read_folder(root, field="--people")
     else:
         raise UserError("--people, --list: name a folder of people or a list of pictures")
     names = [path.as_posix() for path in faces.paths]
@@ -81,7 +81,7 @@ def lfw_set(root: Path, crop: LfwCrop = "lfw-a", pairs: Pairs = "all") -> Labell
     listed = lfw(root, crop)
     if pairs == "official":
         return _official("LFW", [listed], partial(load_lfw, crop=crop))
-    faces = _read(lambda: read_folder(listed.images.root), "--lfw")
+    faces = read_folder(listed.images.root, field="--lfw")
     names = [path.relative_to(listed.images.root).as_posix() for path in faces.paths]
     images = ImageSet(listed.images.root, names, lambda i: load_lfw(faces.paths[i], crop))
     return LabelledSet("LFW", images, faces.labels, listed.conventions["crop"])
@@ -124,12 +124,10 @@ def _official(name: str, listed: Sequence[PairSet], load: Callable[[Path], Image
     )
 
 
-def _read(reader: Callable[[], FaceSet], option: str) -> FaceSet:
+def _read_list(file: Path, root: Path | None) -> FaceSet:
     """The set, or its error in the words of this command's options."""
     try:
-        return reader()
+        return read_list(file, root)
     except UserError as error:
-        text = str(error)
-        for old, new in (("list", "--list"), ("root", option if option != "--list" else "--people")):
-            text = text.replace(f"--data.{old}", new).replace(f"data.{old}", new)
-        raise UserError(text) from None
+        text = str(error).replace("data.list: ", "--list: ", 1)
+        raise UserError(text.replace("Use --data.root", "Use --people")) from None

@@ -87,7 +87,7 @@ def people_folder(
     require_range("people_folder.seed", seed, 0, 2**63)
     if draw not in get_args(Draw):
         raise UserError(f"people_folder.draw: {draw!r} is none of {', '.join(get_args(Draw))}")
-    faces = read_folder(root)
+    faces = read_folder(root, field="--people")
     name = f"{root.resolve().name} people"
     who, count = faces.labels, faces.counts()
     if len(count) < 2:
