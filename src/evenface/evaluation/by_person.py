@@ -68,14 +68,15 @@ _OF_DECISIONS: Mapping[str, Statistic] = {"accuracy": lambda curve: read_accurac
 
 def _of_curves(result: Result) -> dict[str, Statistic]:
     """Of the rates that a ROC alone decides: AUC, EER, and TAR at a FAR that rests on enough."""
+    reading = result.conventions.get("tar_reading")
     statistics: dict[str, Statistic] = {}
     for rate in result.rates:
         if rate.key == "auc":
             statistics[rate.key] = read_auc
         elif rate.key == "eer":
             statistics[rate.key] = read_eer
-        elif (target := re.fullmatch(r"tar@far=(.+)", rate.key)) and not rate.note:
-            statistics[rate.key] = _tar_at(float(target[1]), result.conventions["tar_reading"])
+        elif (target := re.fullmatch(r"tar@far=(.+)", rate.key)) and reading and not rate.note:
+            statistics[rate.key] = _tar_at(float(target[1]), reading)
     return statistics
 
 
