@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evenface import cli
 from evenface.errors import UserError
 from evenface.evaluation.evaluate import evaluate_stored
 from evenface.evaluation.feature_files import write_feature
@@ -15,7 +16,7 @@ from evenface.evaluation.protocols.megaface.challenge import MegaFace, megaface
 from evenface.evaluation.protocols.megaface.files import store_features
 from evenface.evaluation.protocols.megaface.lists import locate, read_distractors, read_noises, read_probes
 
-from .conftest import picture, write
+from .conftest import make_lfw, picture, write
 
 PEOPLE = {"Ann Lee": 5, "Bo J. Dee": 3, "Cy-Cy": 1, "Di": 2}
 PROBES = [f"{who}/{who}_{n}.png" for who, count in PEOPLE.items() for n in range(count)]
@@ -364,6 +365,29 @@ def test_feature_files_become_stored_embeddings(root, tmp_path):
         store_features(benchmark, tmp_path / "features", "_r100.bin", tmp_path / "store")
     with pytest.raises(UserError, match="not the stored embeddings"):
         evaluate_stored(tmp_path / "store", benchmark)
+
+
+def test_feature_files_are_measured_by_the_command(root, tmp_path, capsys):
+    benchmark = megaface(root)
+    rows = embed(benchmark)
+    features = tmp_path / "features"
+    for name, row in zip(benchmark.images.names, rows, strict=True):
+        path = features / f"{name}_r100.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_feature(path, row)
+    words = ["evaluate", str(features), "--megaface", str(root)]
+    assert cli.main([*words, "--store", str(tmp_path / "emb"), "--json", str(tmp_path / "r.json")]) == 0
+    (found,) = json.loads((tmp_path / "r.json").read_text())["results"]
+    (expected,) = benchmark.score(rows)
+    assert found["rates"] == expected.to_json()["rates"]
+    assert found["conventions"]["format"] == "feature files *_r100.bin"
+    (kept,) = (tmp_path / "emb").iterdir()
+    assert cli.main(["evaluate", str(kept), "--megaface", str(root)]) == 0
+    assert cli.main(words) == 2
+    assert "--store: " in capsys.readouterr().err
+    lfw = make_lfw(tmp_path / "lfw")
+    assert cli.main(["evaluate", str(features), "--lfw", str(lfw), "--store", "x"]) == 2
+    assert "feature files of MegaFace's kit" in capsys.readouterr().err
 
 
 def test_embeddings_must_fit(root):

@@ -19,6 +19,8 @@ from evenface.evaluation.evaluate import evaluate, evaluate_stored
 from evenface.evaluation.images import Image, ImageSet
 from evenface.evaluation.metrics import Reading
 from evenface.evaluation.models import FormatOptions, Model, open_model
+from evenface.evaluation.protocols.megaface.challenge import MegaFace
+from evenface.evaluation.protocols.megaface.files import feature_ending, store_features
 from evenface.evaluation.report import write_report
 from evenface.evaluation.results import Result
 from evenface.evaluation.sets import SetOptions
@@ -33,6 +35,7 @@ examples
   evenface evaluate mymodel:embed --colour bgr --cfp CFP --json result.json
   evenface evaluate runs/mine --lfw LFW --store emb     keeps the embeddings: scored again in seconds
   evenface evaluate emb/runs-mine --lfw LFW             no model, stored embeddings alone
+  evenface evaluate features/ --megaface MEGA --store emb    feature files of MegaFace's kit
 
 A Python function takes float32 (N, channels, height, width) and returns float32 (N, D), both numpy arrays.
 docs/measuring.md says what each set's folder holds, and how embeddings of any other program are stored."""
@@ -43,7 +46,7 @@ class EvaluateOptions:
     """Which models, on which sets, read how."""
 
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL ...")] = ()
-    """Each the folder of a run, an .onnx file, module:function, or a folder of stored embeddings."""
+    """Each the folder of a run, an .onnx file, module:function, or a folder of embeddings or features."""
     sets: Annotated[SetOptions, tyro.conf.arg(name="")] = field(default_factory=SetOptions)
     format: Annotated[FormatOptions, tyro.conf.arg(name="")] = field(default_factory=FormatOptions)
     flip: Flip | None = None
@@ -68,7 +71,7 @@ def run(words: list[str]) -> int:
     _refuse(options)
     models = [open_model(words, options.format) for words in options.models]
     for model in models:
-        if model.stored is not None and options.flip is not None:
+        if model.embedder is None and options.flip is not None:
             raise UserError(f"--flip: the embeddings in {model.name} are made already; leave this out")
     _apart("models", [model.name for model in models])
     benchmarks = list(options.sets.open())
@@ -128,6 +131,8 @@ def _write(options: EvaluateOptions, results: list[Result], shown: dict[str, Ima
 def _measure(model: Model, benchmark: Benchmark, options: EvaluateOptions) -> list[Result]:
     if model.stored is not None:
         return evaluate_stored(model.stored, benchmark, options.reading, model.name)
+    if model.features is not None:
+        return _of_features(model, model.features, benchmark, options)
     assert model.embedder is not None
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -142,12 +147,30 @@ def _measure(model: Model, benchmark: Benchmark, options: EvaluateOptions) -> li
             benchmark,
             options.flip or "sum",
             options.reading,
-            store=options.store and options.store / (slug(model.name) or "model"),
+            store=options.store and _folder(options.store, model),
             fingerprint=model.fingerprint,
             batch_size=options.batch_size,
             workers=options.workers,
             progress=partial(_show, progress, task),
         )
+
+
+def _of_features(
+    model: Model, features: Path, benchmark: Benchmark, options: EvaluateOptions
+) -> list[Result]:
+    ending = feature_ending(features)
+    if not isinstance(benchmark, MegaFace) or ending is None:
+        raise UserError(f"{model.name}: feature files of MegaFace's kit; measure them with --megaface alone")
+    if options.store is None:
+        raise UserError(f"--store: {model.name} is a file a picture; name a folder to gather them in")
+    folder = _folder(options.store, model)
+    with Console(stderr=True).status(f"{benchmark.name}: gathering {len(benchmark.images):,} feature files"):
+        store_features(benchmark, features, ending, folder)
+    return evaluate_stored(folder, benchmark, options.reading, model.name)
+
+
+def _folder(store: Path, model: Model) -> Path:
+    return store / (slug(model.name) or "model")
 
 
 def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:

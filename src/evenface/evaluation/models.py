@@ -14,6 +14,7 @@ from evenface.errors import UserError
 from evenface.evaluation.embed import Embedder, FunctionEmbedder
 from evenface.evaluation.images import digest
 from evenface.evaluation.onnx_embedder import OnnxEmbedder
+from evenface.evaluation.protocols.megaface.files import feature_ending
 from evenface.evaluation.store import stored_sets
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.faces import InputFormat
@@ -40,7 +41,7 @@ class FormatOptions:
 
 @dataclass(frozen=True)
 class Model:
-    """What is measured. Either `embedder` or `stored` is set."""
+    """What is measured. One of `embedder`, `stored` and `features` is set."""
 
     name: str
     embedder: Embedder | None = None
@@ -48,6 +49,8 @@ class Model:
     """A digest of the weights; a function has its name alone."""
     stored: Path | None = None
     """A folder of stored embeddings (`evenface.evaluation.store`)."""
+    features: Path | None = None
+    """A folder of MegaFace's feature files (`evenface.evaluation.feature_files`)."""
 
 
 def open_model(words: str, options: FormatOptions | None = None) -> Model:
@@ -57,7 +60,8 @@ def open_model(words: str, options: FormatOptions | None = None) -> Model:
     - an ONNX file, `*.onnx`;
     - `module:function`, the module being looked for in the current folder first, the function from float32
       (N, C, H, W) to float32 (N, D), both numpy;
-    - a folder of stored embeddings.
+    - a folder of stored embeddings;
+    - a folder of MegaFace's feature files, `facescrub/Name/Name_1.png_r100.bin` and so on.
 
     Raises:
         UserError: it is none of these, or `options` say what the model itself knows.
@@ -83,9 +87,11 @@ def open_model(words: str, options: FormatOptions | None = None) -> Model:
         )
     if stored_sets(path):
         return Model(words, stored=path)
+    if feature_ending(path) is not None:
+        return Model(words, features=path)
     raise UserError(
         f"{words}: not a model; give the folder of a run (it has {CARD}), an .onnx file, module:function, "
-        "or a folder of stored embeddings (set.npy with set.txt)"
+        "or a folder of stored embeddings (set.npy with set.txt) or of MegaFace's feature files"
     )
 
 

@@ -1,6 +1,7 @@
 """Where MegaFace's pictures lie, and its features where another program has extracted them."""
 
 import json
+import re
 from pathlib import Path
 
 from evenface.evaluation.benchmark import Benchmark
@@ -16,6 +17,14 @@ class Crops(ImageSet):
     def path(self, index: int) -> Path:
         """The file of picture `index`."""
         return locate(self.root, self.names[index])
+
+
+def feature_ending(features: Path) -> str | None:
+    """What stands behind pictures' names in a folder of features, such as `_r100.bin`; None: no features."""
+    for file in (features / "facescrub").glob("*/*.bin"):
+        if found := re.fullmatch(r".+\.(?:jpe?g|png)(.*\.bin)", file.name, re.IGNORECASE):
+            return found[1]
+    return None
 
 
 def store_features(benchmark: Benchmark, features: Path, ending: str, store: Path) -> None:
