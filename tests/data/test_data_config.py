@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import tyro
 
@@ -6,7 +8,16 @@ from evenface.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("min_images", 0), ("holdout", -1), ("images_per_person", 0), ("workers", -1)]
+    ("field", "value"),
+    [
+        ("min_images", 0),
+        ("holdout", -1),
+        ("images_per_person", 0),
+        ("workers", -1),
+        ("images", -1),
+        ("effective_images", 0),
+        ("shuffle_buffer", -1),
+    ],
 )
 def test_numbers_below_the_range_are_refused_by_name(field: str, value: int) -> None:
     with pytest.raises(UserError, match=rf"^data\.{field}: {value} is too small; use {value + 1} or more"):
@@ -16,7 +27,9 @@ def test_numbers_below_the_range_are_refused_by_name(field: str, value: int) -> 
 def test_unknown_choices_are_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"^data\.corrupt: 'stopp' .*did you mean 'stop'"):
         DataConfig(corrupt="stopp")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"^data\.sampler: 'pxk' .*random, balanced, pk"):
+    with pytest.raises(
+        UserError, match=r"^data\.sampler: 'pxk' .*square-root, effective, balanced, pk"
+    ):
         DataConfig(sampler="pxk")  # type: ignore[arg-type]
 
 
@@ -42,3 +55,18 @@ def test_the_command_line_reads_the_same_fields() -> None:
     assert str(config.root) == "r"
     assert [str(path) for path in config.exclude] == ["a.txt", "b.csv"]
     assert (config.sampler, config.in_memory, config.augment.erase_area) == ("pk", True, (0.1, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"imbalance": 0.5}, r"^data\.imbalance: 0\.5 is outside its range, 1 to"),
+        ({"imbalance": float("nan")}, r"^data\.imbalance: nan"),
+        ({"images": 100}, r"^data\.images: .* set data\.imbalance too"),
+        ({"effective_images": float("nan")}, r"^data\.effective_images: nan"),
+        ({"shuffle_buffer": 100, "sampler": "pk"}, r"^data\.shuffle_buffer: .* not with pk"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        DataConfig(**settings)

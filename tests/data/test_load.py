@@ -1,47 +1,15 @@
-"""The common suite over the readers, and the cuts that follow them."""
+"""The cuts made after a set is read."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from evenface.data import READERS, DataConfig, load
+from evenface.data import DataConfig, load
 from evenface.errors import UserError
 
 MakeFaces = Callable[[dict[str, int]], Path]
 PEOPLE = {"ann": 3, "bob": 1, "cat": 2, "dan 2": 4, "dan 10": 2}
-
-
-def as_root(root: Path) -> DataConfig:
-    return DataConfig(root=root, min_images=1)
-
-
-def as_list(root: Path) -> DataConfig:
-    file = root.parent / "list.txt"
-    images = sorted(root.glob("*/*.png"), reverse=True)
-    file.write_text("\n".join(f"{p.relative_to(root)}\t{p.parent.name.replace(' ', '')}" for p in images))
-    return DataConfig(list=file, root=root, min_images=1)
-
-
-SOURCES = {"root": as_root, "list": as_list}
-
-
-def test_every_reader_is_in_the_suite() -> None:
-    assert SOURCES.keys() == READERS.keys()
-
-
-@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_every_reader_gives_the_same_people(
-    source: Callable[[Path], DataConfig], make_faces: MakeFaces
-) -> None:
-    faces, held, notes = load(source(make_faces(PEOPLE)), seed=0)
-    assert [name.replace(" ", "") for name in faces.identities] == ["ann", "bob", "cat", "dan2", "dan10"]
-    assert faces.counts().tolist() == [3, 1, 2, 4, 2]
-    assert all(path.is_file() for path in faces.paths)
-    assert [path.parent.name.replace(" ", "") for path in faces.paths] == [
-        faces.identities[label].replace(" ", "") for label in faces.labels
-    ]
-    assert (held, notes) == (None, [])
 
 
 def test_cuts_are_made_in_order_and_told(make_faces: MakeFaces, tmp_path: Path) -> None:
@@ -60,6 +28,27 @@ def test_cuts_are_made_in_order_and_told(make_faces: MakeFaces, tmp_path: Path) 
     again = load(DataConfig(root=root, exclude=(names, table), holdout=1), seed=3)[1]
     assert again is not None
     assert again.paths == held.paths
+
+
+def test_images_are_left_out_by_name(make_faces: MakeFaces, tmp_path: Path) -> None:
+    table = tmp_path / "out.csv"
+    table.write_text("identity,file,how\nann,ann/1.png,stray\ncat,,other\nzoe,zoe/1.png,stray\n")
+    faces, _, notes = load(DataConfig(root=make_faces(PEOPLE), exclude=(table,), min_images=1), seed=0)
+    counts = dict(zip(faces.identities, faces.counts(), strict=True))
+    assert counts == {"ann": 2, "bob": 1, "dan 2": 4, "dan 10": 2}
+    assert [path.name for path in faces.paths[:2]] == ["0.png", "2.png"]
+    assert notes[0].startswith("data.exclude: 1 people with 3 images left out; 1 of the names listed")
+
+
+def test_a_set_is_cut_to_an_imbalance(make_faces: MakeFaces) -> None:
+    root = make_faces({"ann": 9, "bob": 9, "cat": 9})
+    faces, _, notes = load(DataConfig(root=root, imbalance=4, images=14), seed=0)
+    assert sorted(faces.counts()) == [2, 4, 8]
+    assert notes == [f"data.imbalance: cut to {faces}, by the seed"]
+    again, other = (load(DataConfig(root=root, imbalance=4, images=14), seed=seed)[0] for seed in (0, 1))
+    assert faces.paths == again.paths != other.paths
+    most, _, _ = load(DataConfig(root=root, imbalance=3), seed=0)
+    assert sorted(most.counts()) == [3, 5, 9]
 
 
 def test_no_source() -> None:

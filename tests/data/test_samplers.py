@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from evenface.data import BatchPlan, PlanSampler, SamplerName
-from evenface.data.samplers import ORDERS
+from evenface.data.samplers import ORDERS, buffered_order
 from evenface.errors import UserError
 
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
@@ -96,6 +97,71 @@ def test_balanced_repeats_no_image_before_all_of_the_person_are_used() -> None:
 
 def test_balanced_reaches_every_image_over_the_epochs() -> None:
     assert len(np.unique(np.concatenate([images("balanced", epoch) for epoch in range(40)]))) == len(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "share"),
+    [
+        ("square-root", lambda n: n**0.5),
+        # n by the effective number of n when 4 are all there are: 1 + 3/4 + (3/4)^2 + ...
+        ("effective", lambda n: n / sum(0.75**k for k in range(n))),
+    ],
+)
+def test_weighted_samplers_draw_people_by_their_share(
+    sampler: SamplerName, share: Callable[[int], float]
+) -> None:
+    counts = np.bincount(LABELS)
+    exact = np.array([share(int(n)) for n in counts])
+    exact *= len(LABELS) / exact.sum()
+    p = BatchPlan(LABELS, 16, sampler, seed=7, effective_images=4)
+    drawn = np.array([np.bincount(LABELS[p.order(epoch)], minlength=12) for epoch in range(200)])
+    assert (drawn.sum(axis=1) == len(LABELS)).all()
+    assert (np.abs(drawn - exact) < 1 + 1e-9).all()
+    assert np.abs(drawn.mean(axis=0) - exact).max() < 0.15
+    for person in range(12):
+        times = np.bincount(p.order(0)[LABELS[p.order(0)] == person], minlength=len(LABELS))[LABELS == person]
+        assert times.max() - times.min() <= 1
+
+
+def test_the_effective_sampler_lies_between_random_and_balanced() -> None:
+    def draws(enough: float) -> np.ndarray:
+        plan = BatchPlan(LABELS, 16, "effective", effective_images=enough)
+        return np.bincount(LABELS[plan.order(0)], minlength=12)
+
+    assert draws(1).tolist() == np.bincount(LABELS).tolist()
+    assert np.abs(draws(1e9) - len(LABELS) / 12).max() < 1
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=15),
+    window=st.integers(1, 60),
+    seed=st.integers(0, 2**40),
+)
+def test_a_shuffle_buffer_reads_block_after_block(sizes: list[int], window: int, seed: int) -> None:
+    blocks = np.repeat(np.arange(len(sizes)), sizes)
+    order = buffered_order(blocks, np.random.default_rng(seed), window)
+    assert sorted(order) == list(range(len(blocks)))
+    # The generator's first draw says in which order the blocks are read.
+    turn = np.argsort(np.random.default_rng(seed).permutation(len(sizes)))
+    place = np.empty(len(blocks), dtype=int)
+    place[np.concatenate([np.flatnonzero(blocks == block) for block in turn])] = np.arange(len(blocks))
+    assert np.abs(place[order] - np.arange(len(blocks))).max() < window
+
+
+def test_a_shuffle_buffer_mixes_and_changes_from_epoch_to_epoch() -> None:
+    blocks = np.repeat(np.arange(20), 50)
+    p = BatchPlan(np.zeros(1000, dtype=np.int64), 10, blocks=blocks, shuffle_buffer=200)
+    assert not np.array_equal(p.order(0), p.order(1))
+    assert len({int(blocks[p.order(epoch)[0]]) for epoch in range(30)}) > 5
+    in_a_batch = [len(set(blocks[p.order(0)[start : start + 10]])) for start in range(200, 800, 10)]
+    assert np.mean(in_a_batch) > 2.5
+    # A buffer's worth of draws needs the blocks of the buffer and of its ends, not all twenty.
+    spans = [len(set(blocks[p.order(0)[start : start + 200]])) for start in range(0, 801, 200)]
+    assert max(spans) <= 13
+
+
+def test_without_blocks_a_shuffle_buffer_changes_nothing() -> None:
+    assert np.array_equal(plan("random", shuffle_buffer=5).order(0), plan("random").order(0))
 
 
 @given(

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.evaluation.conftest import make_lfw, raw_pixels
 
 from evenface.backbones.saved import CARD, WEIGHTS, load_model, save_model, save_note
+from evenface.data import Files
 from evenface.errors import UserError
-from evenface.evaluation.embed import FunctionEmbedder, ImageFiles, embed
+from evenface.evaluation.embed import FunctionEmbedder, embed
 from evenface.evaluation.images import ImageSet, digest
 from evenface.evaluation.metrics import roc
 from evenface.evaluation.metrics.calibration import by_person, threshold_at
@@ -86,7 +87,7 @@ def test_lone_people_make_no_genuine_pair():
 def test_thresholds_by_plain_counting(people):
     found = calibrate(RAW, "", people_set(people), (0.05, 0.3, 0.001), "concat", batch_size=5)
     paths = [people / f"p{p}/{i}.png" for p in range(6) for i in range(8)]
-    scores, same = all_pairs(embed(RAW, ImageFiles(paths), "concat"), np.repeat(range(6), 8))
+    scores, same = all_pairs(embed(RAW, Files(map(str, paths)), "concat"), np.repeat(range(6), 8))
     assert [at.fmr_target for at, _ in found.thresholds] == [0.3, 0.05, 0.001]
     for at, by in found.thresholds[:2]:
         good = [t for t in scores if (scores[~same] >= t).mean() <= at.fmr_target]

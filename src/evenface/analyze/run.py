@@ -15,7 +15,7 @@ from evenface import losses
 from evenface.backbones.saved import load_model
 from evenface.data import load
 from evenface.errors import UserError
-from evenface.evaluation.embed import ImageFiles, embed
+from evenface.evaluation.embed import embed
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.losses import CentreHead, regularisers
 from evenface.training import checkpoint
@@ -75,7 +75,7 @@ def read_run(
     head.load_state_dict(state["head"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows: NDArray[np.float32] = embed(
-        TorchEmbedder(net, card.format, device), ImageFiles(faces.paths), names=faces.paths, progress=progress
+        TorchEmbedder(net, card.format, device), faces.pictures, names=faces.paths, progress=progress
     )
     return Trained(
         embeddings=torch.from_numpy(rows),

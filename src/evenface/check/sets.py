@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evenface.check.names import is_name
 from evenface.data import read_folder
-from evenface.data.folder import SUFFIXES
+from evenface.data.readers.folder import SUFFIXES
 from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark
 from evenface.evaluation.images import ImageSet

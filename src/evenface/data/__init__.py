@@ -4,9 +4,11 @@ from evenface.data.augment import AugmentConfig, augment
 from evenface.data.config import Corrupt, DataConfig, SamplerName
 from evenface.data.dataset import Batch, FaceDataset, loader, normalise
 from evenface.data.faceset import FaceSet
-from evenface.data.folder import read_folder
-from evenface.data.listfile import read_list, read_names
-from evenface.data.load import READERS, load
+from evenface.data.load import load
+from evenface.data.pictures import Files, Picked, Pictures
+from evenface.data.readers import READERS, read
+from evenface.data.readers.folder import read_folder
+from evenface.data.readers.listfile import read_list, read_names
 from evenface.data.samplers import BatchPlan, Key, PlanSampler
 
 __all__ = [
@@ -18,13 +20,17 @@ __all__ = [
     "DataConfig",
     "FaceDataset",
     "FaceSet",
+    "Files",
     "Key",
+    "Picked",
+    "Pictures",
     "PlanSampler",
     "SamplerName",
     "augment",
     "load",
     "loader",
     "normalise",
+    "read",
     "read_folder",
     "read_list",
     "read_names",

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from evenface.data.augment import AugmentConfig
-from evenface.errors import UserError, unknown
+from evenface.errors import UserError, require_range, unknown
 
 Corrupt = Literal["stop", "skip"]
-SamplerName = Literal["random", "balanced", "pk"]
+SamplerName = Literal["random", "square-root", "effective", "balanced", "pk"]
 
 
 @dataclass(frozen=True)
@@ -16,19 +16,34 @@ class DataConfig:
     """Where the training pictures are, who is left out, and how they are drawn. Give `root` or `list`."""
 
     root: Path | None = None
-    """Folder of people, root/<person>/<image>; beside `list`, the folder that its paths start from."""
+    """Folder of people, root/<person>/<image>, or a set in another form: InsightFace's train.rec, .tar
+    shards, a .urls list of them, LMDB, parquet; beside `list`, the folder that its paths start from."""
     list: Path | None = None
     """Text file with a line `path label` for each image; paths start from its own folder, or from `root`."""
     exclude: tuple[Path, ...] = ()
-    """Files of people to leave out: one name a line, or a .csv (column `identity`, otherwise the first)."""
+    """Files of people to leave out, or of images by their name `person/file.jpg`: one a line, or a .csv
+    (column `file` where it is filled, else `identity`, else the first)."""
     min_images: int = 2
     """People with fewer images are left out; 1 or more."""
     holdout: int = 0
     """People kept out of training for validation, drawn from those with 2 or more images; 0, or 2 or more."""
     corrupt: Corrupt = "stop"
     """What to do at an image that cannot be read: stop, or skip it and count it."""
+    imbalance: float = 0.0
+    """For experiments: cut the set so that the person with the most images has this many times those of the
+    one with the fewest, falling by the same factor from each to the next; 1 or more, 0 leaves it as it is."""
+    images: int = 0
+    """Of a cut by `imbalance`, the images in all; 0 keeps as many as can be."""
     sampler: SamplerName = "random"
-    """random: each image once an epoch; balanced: each person as often; pk: P people x K images a batch."""
+    """random: each image once an epoch; balanced: each person as often; between them, square-root: by the
+    square root of a person's images, and effective: each image by 1 / the effective number of its person's;
+    pk: P people x K images a batch. `evenface sizes` shows what each makes of a set."""
+    effective_images: float = 100.0
+    """For the effective sampler: a person's images say about as much as this many at most; 1 draws as random
+    does, very many as balanced does."""
+    shuffle_buffer: int = 0
+    """For the random sampler on shards or parquet: read them one after another in random order, and draw from
+    this many images; 0 draws from all of them, which slow disks and the network do not like."""
     images_per_person: int = 4
     """K of the pk sampler, 1 or more; the batch size is a multiple of it."""
     workers: int = 2
@@ -39,9 +54,23 @@ class DataConfig:
     """Random changes to the pictures."""
 
     def __post_init__(self) -> None:
-        for name, least in (("min_images", 1), ("holdout", 0), ("images_per_person", 1), ("workers", 0)):
-            if getattr(self, name) < least:
+        for name, least in (
+            ("min_images", 1),
+            ("holdout", 0),
+            ("images_per_person", 1),
+            ("workers", 0),
+            ("images", 0),
+            ("effective_images", 1),
+            ("shuffle_buffer", 0),
+        ):
+            if not getattr(self, name) >= least:
                 raise UserError(f"data.{name}: {getattr(self, name)} is too small; use {least} or more")
+        if self.imbalance:
+            require_range("data.imbalance", self.imbalance, 1, 1e6)
+        if self.images and not self.imbalance:
+            raise UserError("data.images: is the size of a cut; set data.imbalance too, 1 for a balanced set")
+        if self.shuffle_buffer and self.sampler != "random":
+            raise UserError(f"data.shuffle_buffer: goes with the random sampler, not with {self.sampler}")
         if self.corrupt not in get_args(Corrupt):
             raise unknown("data.corrupt", self.corrupt, get_args(Corrupt))
         if self.sampler not in get_args(SamplerName):

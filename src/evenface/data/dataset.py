@@ -17,7 +17,7 @@ from evenface.data.config import Corrupt
 from evenface.data.faceset import FaceSet
 from evenface.data.samplers import BatchPlan, Key, PlanSampler
 from evenface.errors import UserError
-from evenface.faces import InputFormat, UnreadableImage, read_image
+from evenface.faces import InputFormat, UnreadableImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Batch:
     indices: Tensor
     """int64 (B,), the images' places in the face set."""
     skipped: list[UnreadableImage]
-    """Each names its file (`path`) and says why."""
+    """Each names its `place` and says why."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,7 +92,7 @@ class FaceDataset(Dataset[tuple[Tensor, int, int]]):
             raise self._unreadable[index]
         if self._memory is not None:
             return self._memory[index].numpy()
-        return self.format.fit(read_image(self.faces.paths[index]))
+        return self.format.fit(self.faces.pictures[index])
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int, int]:
         """(image uint8 (channels, height, width), label, index); raises UnreadableImage."""
@@ -140,9 +140,9 @@ class FaceDataset(Dataset[tuple[Tensor, int, int]]):
         # A tensor, not an array: worker processes then share it, however they are started.
         memory = torch.empty(shape, dtype=torch.uint8)
         pixels = memory.numpy()
-        for i, path in enumerate(self.faces.paths):
+        for i in range(len(self)):
             try:
-                pixels[i] = self.format.fit(read_image(path))
+                pixels[i] = self.format.fit(self.faces.pictures[i])
             except UnreadableImage as error:
                 if self.corrupt == "stop":
                     raise

@@ -1,19 +1,12 @@
 """From the settings to the people to train on."""
 
-from collections.abc import Callable
-from pathlib import Path
+import numpy as np
 
 from evenface.data.config import DataConfig
 from evenface.data.faceset import FaceSet
-from evenface.data.folder import read_folder
-from evenface.data.listfile import read_list, read_names
+from evenface.data.readers import read
+from evenface.data.readers.listfile import read_list, read_names
 from evenface.errors import UserError
-
-READERS: dict[str, Callable[[Path, DataConfig], FaceSet]] = {
-    "list": lambda file, config: read_list(file, config.root),
-    "root": lambda root, _: read_folder(root),
-}
-"""A reader for each field of `DataConfig` that names a source; the first field given decides."""
 
 
 def load(config: DataConfig, seed: int) -> tuple[FaceSet, FaceSet | None, list[str]]:
@@ -24,17 +17,19 @@ def load(config: DataConfig, seed: int) -> tuple[FaceSet, FaceSet | None, list[s
     Raises:
         UserError: no source is given or it cannot be read, or fewer than 2 people are left.
     """
-    field = next((field for field in READERS if getattr(config, field) is not None), None)
-    if field is None:
+    if config.list is not None:
+        field, faces = "list", read_list(config.list, config.root)
+    elif config.root is not None:
+        field, faces = "root", read(config.root)
+    else:
         raise UserError(
             "data.root: no images given; use --data.root DIR (DIR/<person>/<image>) or --data.list FILE"
         )
-    faces = READERS[field](getattr(config, field), config)
     notes = []
 
     if config.exclude:
         excluded = set[str]().union(*map(read_names, config.exclude))
-        absent = len(excluded.difference(faces.identities))
+        absent = len(faces.unknown(excluded))
         kept = faces.without(excluded)
         notes.append(
             f"data.exclude: {_left_out(faces, kept)}; {absent} of the names listed are not in the set"
@@ -53,6 +48,16 @@ def load(config: DataConfig, seed: int) -> tuple[FaceSet, FaceSet | None, list[s
     if config.holdout:
         faces, held = faces.hold_out(config.holdout, seed)
         notes.append(f"data.holdout: {held} held out")
+    if config.imbalance:
+        kept = faces.cut(config.imbalance, config.images, seed)
+        notes.append(f"data.imbalance: cut to {kept}, by the seed")
+        faces = kept
+    blocks = faces.pictures.blocks
+    if blocks is not None and not config.shuffle_buffer and len(set(blocks[[0, -1]])) > 1:
+        notes.append(
+            f"data.shuffle_buffer: the images lie in {len(np.unique(blocks)):,} blocks and are drawn from "
+            "all of them at once; where that is slow, set it to some 50,000"
+        )
     return faces, held, notes
 
 

@@ -28,6 +28,37 @@ def balanced_order(labels: Indices, rng: np.random.Generator) -> Indices:
     return _images_of(rng.permutation(rounds), labels, rng)
 
 
+def weighted_order(labels: Indices, rng: np.random.Generator, shares: NDArray[np.float64]) -> Indices:
+    """N draws in which each person comes up in proportion to `shares` (C,), to within one, (N,).
+
+    A person's images are all drawn before one of them is drawn again.
+    """
+    edges = np.cumsum(shares) / shares.sum() * len(labels)
+    edges[-1] = len(labels)  # whatever the rounding
+    draws = np.diff(np.floor(edges + rng.random()), prepend=0).astype(np.int64)
+    draws[-1] = len(labels) - draws[:-1].sum()
+    return _images_of(rng.permutation(np.repeat(np.arange(len(shares)), draws)), labels, rng)
+
+
+def effective_number(counts: Indices, enough: float) -> NDArray[np.float64]:
+    """(1 - b^n) / (1 - b) of n = `counts` with b = 1 - 1 / `enough`: Cui et al., CVPR 2019, eq. 2 to 4.
+
+    They draw n samples of a class from `enough` that differ, and ask how many different ones they have.
+    """
+    return np.asarray((1 - (1 - 1 / enough) ** counts) * enough)
+
+
+def buffered_order(blocks: Indices, rng: np.random.Generator, window: int) -> Indices:
+    """Every image once, (N,): block after block in random order, each image moved by up to `window` places.
+
+    As a buffer of `window` images does that is filled at one end while draws empty it, with a memory of
+    none of them: an image comes at most `window` places late, and reading stays within so many images.
+    """
+    turn = rng.permutation(int(blocks.max()) + 1)[blocks]
+    sequence = np.argsort(turn, kind="stable")
+    return sequence[np.argsort(np.arange(len(blocks)) + window * rng.random(len(blocks)), kind="stable")]
+
+
 def pk_order(labels: Indices, rng: np.random.Generator, people: int, images: int) -> Indices:
     """As many batches of `people` x `images` as N images fill; a person's images are adjacent.
 
@@ -68,6 +99,9 @@ class BatchPlan:
         images_per_person: K of the pk sampler; `batch_size` is K times the P people of a batch.
         world_size: how many processes train together.
         rank: this one, from 0.
+        effective_images: see `DataConfig`.
+        blocks: `Pictures.blocks`, (N,).
+        shuffle_buffer: see `DataConfig`.
 
     Raises:
         UserError: one of these conditions does not hold.
@@ -82,6 +116,10 @@ class BatchPlan:
         images_per_person: int = 4,
         world_size: int = 1,
         rank: int = 0,
+        *,
+        effective_images: float = 100.0,
+        blocks: Indices | None = None,
+        shuffle_buffer: int = 0,
     ):
         if not 1 <= batch_size <= len(labels):
             raise UserError(
@@ -104,6 +142,8 @@ class BatchPlan:
         self.sampler: SamplerName = sampler
         self.seed = seed
         self.images_per_person = images_per_person
+        self.effective_images = effective_images
+        self.blocks, self.shuffle_buffer = blocks, shuffle_buffer
         self.world_size = world_size
         self.rank = rank
         self.steps_per_epoch = len(labels) // batch_size
@@ -124,12 +164,27 @@ class BatchPlan:
         return [(int(images[i]), step * self.batch_size + i) for i in mine]
 
 
+def _random(plan: BatchPlan, rng: np.random.Generator) -> Indices:
+    if plan.shuffle_buffer and plan.blocks is not None:
+        return buffered_order(plan.blocks, rng, plan.shuffle_buffer)
+    return random_order(plan.labels, rng)
+
+
+def _effective(plan: BatchPlan, rng: np.random.Generator) -> Indices:
+    counts = np.bincount(plan.labels)
+    return weighted_order(plan.labels, rng, counts / effective_number(counts, plan.effective_images))
+
+
+def _pk(plan: BatchPlan, rng: np.random.Generator) -> Indices:
+    return pk_order(plan.labels, rng, plan.batch_size // plan.images_per_person, plan.images_per_person)
+
+
 ORDERS: dict[SamplerName, Callable[[BatchPlan, np.random.Generator], Indices]] = {
-    "random": lambda plan, rng: random_order(plan.labels, rng),
+    "random": _random,
+    "square-root": lambda plan, rng: weighted_order(plan.labels, rng, np.sqrt(np.bincount(plan.labels))),
+    "effective": _effective,
     "balanced": lambda plan, rng: balanced_order(plan.labels, rng),
-    "pk": lambda plan, rng: pk_order(
-        plan.labels, rng, plan.batch_size // plan.images_per_person, plan.images_per_person
-    ),
+    "pk": _pk,
 }
 """What `DataConfig.sampler` may name."""
 

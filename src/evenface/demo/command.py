@@ -17,7 +17,7 @@ from evenface.data import AugmentConfig, DataConfig, FaceSet
 from evenface.demo import orl
 from evenface.demo.report import Outcome, write_report
 from evenface.errors import UserError
-from evenface.evaluation.embed import ImageFiles, embed
+from evenface.evaluation.embed import embed
 from evenface.evaluation.people import all_pairs, rank1
 from evenface.evaluation.templates import unit_rows
 from evenface.evaluation.torch_embedder import TorchEmbedder
@@ -104,7 +104,7 @@ def settings(loss: str, listing: Path, epochs: float, seed: int) -> Config:
 def measure(name: str, folder: Path, unseen: FaceSet) -> Outcome:
     """What a run's model does with the people whom it has not seen, and where its centres lie."""
     net, card = load_model(folder)
-    embeddings = embed(TorchEmbedder(net, card.format), ImageFiles(unseen.paths), "sum", names=unseen.paths)
+    embeddings = embed(TorchEmbedder(net, card.format), unseen.pictures, "sum", names=unseen.paths)
     scores, same = all_pairs(embeddings, unseen.labels)
     state = checkpoint.load(folder / "checkpoints/last.pt")
     directions = unit_rows(state["head"]["centres"].numpy())

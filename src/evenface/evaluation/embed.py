@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from evenface.errors import UserError
 from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.images import Image
-from evenface.faces import InputFormat, read_image
+from evenface.faces import InputFormat
 
 Flip = Literal["none", "sum", "concat"]
 """The mirror image: left out; its raw embedding added; or its raw embedding appended, twice the length."""
@@ -63,19 +62,6 @@ class Images(Protocol):
     def __getitem__(self, index: int, /) -> Image:
         """The picture at 0 <= index < len."""
         ...
-
-
-class ImageFiles:
-    """Aligned pictures in files, as `embed` reads them."""
-
-    def __init__(self, paths: Sequence[Path]):
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Image:
-        return read_image(self.paths[index])
 
 
 def embed(

@@ -3,12 +3,13 @@
 from evenface.faces.align import TEMPLATE_112, similarity, template, warp
 from evenface.faces.fiducials import five_points_from_30
 from evenface.faces.format import InputFormat
-from evenface.faces.image import UnreadableImage, read_image
+from evenface.faces.image import UnreadableImage, decode_image, read_image
 
 __all__ = [
     "TEMPLATE_112",
     "InputFormat",
     "UnreadableImage",
+    "decode_image",
     "five_points_from_30",
     "read_image",
     "similarity",

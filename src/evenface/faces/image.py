@@ -1,40 +1,82 @@
 """Reading one picture."""
 
 from pathlib import Path
+from stat import S_ISREG
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from evenface.errors import UserError
+from evenface.faces.announced import announced
+
+MOST_PIXELS = 100_000_000
+"""A picture of more is refused unread: a file of a few bytes can announce gigabytes."""
+_MOST_BYTES = 8 * MOST_PIXELS  # of 16-bit samples with alpha, not compressed
 
 
 class UnreadableImage(UserError):
-    """A picture that is missing, empty or corrupt; `path` names it."""
+    """A picture that is missing, empty, corrupt or far too large; `place` names it, `why` says which."""
 
-    def __init__(self, path: Path, why: str):
-        super().__init__(f"{path}: {why}")
-        self.path = path
+    def __init__(self, place: object, why: str):
+        self.place = str(place)
         self.why = why
+        super().__init__(f"{self.place}: {why}")
 
-    def __reduce__(self) -> tuple[type["UnreadableImage"], tuple[Path, str]]:
-        return type(self), (self.path, self.why)  # a loader's worker process sends it to the main one
+    def __reduce__(self) -> tuple[type["UnreadableImage"], tuple[str, str]]:
+        return type(self), (self.place, self.why)  # a loader's worker process sends it to the main one
+
+
+def decode_image(content: bytes, place: object) -> NDArray[np.uint8]:
+    """The first picture of a JPEG, PNG, BMP, WebP, GIF, PNM or TIFF file, 8-bit RGB (height, width, 3).
+
+    Gray is repeated, EXIF orientation applied, CMYK converted; of 16 bits the upper 8 are taken (within 1 of
+    that in TIFF). Transparency is dropped, as `cv2.imread` and Pillow's `convert("RGB")` do: any background
+    that were put in would be an edge that no camera saw. The libraries leave two exceptions: a TIFF comes
+    over black, and a GIF over its own background colour.
+
+    Raises:
+        UnreadableImage: naming `place`: not of these kinds, above `MOST_PIXELS`, cut short or damaged.
+    """
+    if not content:
+        raise UnreadableImage(place, "empty file")
+    try:
+        kind, width, height = announced(content)
+    except ValueError as error:
+        raise UnreadableImage(place, str(error)) from None
+    if width * height > MOST_PIXELS:
+        most = f"at most {MOST_PIXELS // 1_000_000} million are read"
+        raise UnreadableImage(place, f"{kind} of {width} x {height} pixels; {most}, make it smaller")
+    try:
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # the decoder's own limits
+        bgr = None
+    if bgr is None:
+        raise UnreadableImage(place, f"{kind} that is cut short, damaged or of a variety that is not read")
+    return np.asarray(bgr[:, :, ::-1], dtype=np.uint8)
+
+
+def read_encoded(path: Path) -> bytes:
+    """The bytes of a picture's file, for `decode_image`.
+
+    Raises:
+        UnreadableImage: the file is missing, may not be read, is no regular file or far too large.
+    """
+    try:
+        status = path.stat()
+        if not S_ISREG(status.st_mode):  # a pipe would be waited for, a device may have no end
+            raise UnreadableImage(path, "not a regular file")
+        if status.st_size > _MOST_BYTES:
+            raise UnreadableImage(path, f"{status.st_size} bytes, more than a picture takes")
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(path, error.strerror or "cannot be read") from None
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The picture as 8-bit RGB, shape (height, width, 3); gray is repeated, EXIF orientation applied.
+    """`decode_image` of a file.
 
     Raises:
-        UnreadableImage: the file is missing, empty or not a picture that OpenCV decodes.
+        UnreadableImage: naming the file, also for all that `read_encoded` refuses.
     """
-    try:
-        content = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise UnreadableImage(path, error.strerror or "cannot be read") from None
-    try:
-        bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    except cv2.error:  # a header that announces more pixels than OpenCV takes
-        bgr = None
-    if bgr is None:
-        raise UnreadableImage(path, "empty file" if not content.size else "not a picture, or cut short")
-    return np.asarray(bgr[:, :, ::-1], dtype=np.uint8)
+    return decode_image(read_encoded(path), path)

@@ -4,7 +4,7 @@ It compares losses, not face recognition: the features are computed once and are
 
 - `config`: every setting; a recipe with a table `[lab]` has them.
 - `sources`, `features`: which pictures there are, and the histograms of them, kept in a cache.
-- `cuts`, `sets`: who is trained on with how many images, and whose images are tested.
+- `sets`: who is trained on with how many images, and whose images are tested.
 - `network`, `trainer`, `measure`: one run.
 - `run`, `command`: from the settings to the figures.
 """

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evenface.data.cuts import Ints, at_most, draw, geometric, power, sizes
 from evenface.errors import UserError
 from evenface.evaluation.embed import Progress
 from evenface.lab.config import SetsConfig, SourceName
-from evenface.lab.cuts import Ints, at_most, draw, geometric, power, sizes
 from evenface.lab.features import features
 from evenface.lab.sources import SOURCES, folder, left_out, pictures, shared
 
@@ -99,4 +99,5 @@ def _cut(config: SetsConfig, labels: Ints, rng: np.random.Generator) -> Ints:
     if config.cut == "natural":
         return np.arange(len(labels))
     people = config.people or int(labels.max()) + 1
-    return draw(labels, sizes(_LAWS[config.cut](people, config.imbalance), config.images), rng)
+    wanted = sizes(_LAWS[config.cut](people, config.imbalance), config.images, "lab")
+    return draw(labels, wanted, rng, "lab")

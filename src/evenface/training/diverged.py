@@ -13,16 +13,16 @@ class Diverged(UserError):
         what: became NaN or infinite.
         step: of the training.
         rank: of the process.
-        files: the batch's pictures; they are listed in a file of the run's folder.
+        files: the places of the batch's pictures; they are listed in a file of the run's folder.
         folder: the run's.
         saved: step of the last checkpoint, None before the first.
     """
 
     def __init__(
-        self, what: str, step: int, rank: int, files: Sequence[Path], folder: Path, saved: int | None
+        self, what: str, step: int, rank: int, files: Sequence[str], folder: Path, saved: int | None
     ):
         listing = folder / f"diverged-step-{step}-rank-{rank}.txt"
-        listing.write_text("".join(f"{file}\n" for file in files), encoding="utf-8")
+        listing.write_text("".join(f"{file}\n" for file in files), encoding="utf-8", errors="surrogateescape")
         good = (
             "there is no checkpoint yet"
             if saved is None

@@ -80,6 +80,9 @@ class _Run:
             config.data.images_per_person,
             me.world,
             me.rank,
+            effective_images=config.data.effective_images,
+            blocks=faces.pictures.blocks,
+            shuffle_buffer=config.data.shuffle_buffer,
         )
         self.steps = max(1, round(options.epochs * self.plan.steps_per_epoch))
         torch.manual_seed(options.seed)
@@ -147,7 +150,7 @@ class _Run:
                 self.skipped += len(batch.skipped)
                 self.latest = batch.indices.tolist()
                 for error in batch.skipped:
-                    log.write("skipped", self.step, file=str(error.path), why=str(error))
+                    log.write("skipped", self.step, file=error.place, why=error.why)
                 images = normalise(batch.images.to(me.device, non_blocking=True), self.config.input)
                 loss, norm = self._update(images, batch.labels.to(me.device, non_blocking=True))
                 self.step += 1
@@ -200,7 +203,7 @@ class _Run:
         return loss.detach(), norm
 
     def _diverged(self, what: str) -> Diverged:
-        files = [self.dataset.faces.paths[i] for i in self.latest]
+        files = [self.dataset.faces.pictures.place(i) for i in self.latest]
         return Diverged(what, self.step, self.me.rank, files, self.folder, self.last_saved)
 
     def _measured_net(self) -> nn.Module:

@@ -8,7 +8,7 @@ from torch import nn
 from evenface.data import FaceSet
 from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark
-from evenface.evaluation.embed import ImageFiles, embed
+from evenface.evaluation.embed import embed
 from evenface.evaluation.evaluate import evaluate
 from evenface.evaluation.metrics import auc, tar_at_far
 from evenface.evaluation.people import all_pairs
@@ -58,7 +58,7 @@ class Measures:
         sentences = []
         if self._held:
             faces = self._held
-            embeddings = embed(embedder, ImageFiles(faces.paths), self._flip, names=faces.paths)
+            embeddings = embed(embedder, faces.pictures, self._flip, names=faces.paths)
             scores, same = all_pairs(embeddings, faces.labels)
             # AUC decides, since a few people have too few pairs for a TAR at a low FAR.
             values[HELD_OUT] = auc(scores, same)
@@ -75,7 +75,7 @@ class Measures:
                 sentences.append(result.headline)
         if self._trained:
             faces = self._trained
-            embeddings = embed(embedder, ImageFiles(faces.paths), names=faces.paths)
+            embeddings = embed(embedder, faces.pictures, names=faces.paths)
             centres = head.directions().detach().cpu() if isinstance(head, CentreHead) else None
             found = evenness(torch.from_numpy(embeddings), torch.from_numpy(faces.labels), centres)
             values |= found

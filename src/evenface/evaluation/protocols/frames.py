@@ -10,7 +10,7 @@ from threading import Lock
 import cv2
 import numpy as np
 
-from evenface.data.folder import SUFFIXES
+from evenface.data.readers.folder import SUFFIXES
 from evenface.errors import UserError
 from evenface.evaluation.images import Image, ImageSet
 from evenface.evaluation.protocols.pairs import template_crop

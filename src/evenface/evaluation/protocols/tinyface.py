@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evenface.data.folder import SUFFIXES
+from evenface.data.readers.folder import SUFFIXES
 from evenface.errors import UserError
 from evenface.evaluation.images import ImageSet
 from evenface.evaluation.protocols.identification import DISTRACTOR, IdentificationSet, Search

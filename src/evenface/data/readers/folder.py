@@ -1,9 +1,13 @@
 """A folder of people: root/<person>/<image>."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from evenface.data.faceset import FaceSet
+import numpy as np
+
+from evenface.data.faceset import FaceSet, natural
+from evenface.data.pictures import Files
 from evenface.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".tif", ".tiff")
@@ -23,9 +27,10 @@ def read_folder(root: Path, *, field: str = "data.root") -> FaceSet:
             raise UserError(
                 f"{field}: {root} is not a folder; give the folder that holds one folder a person"
             )
-        people = _folders(root)
-        images = [(person, name) for person in people for name in _images(root / person)]
-        if not images:
+        people = sorted(_folders(root), key=natural)
+        counts: list[int] = []
+        pictures = Files(_below(root, people, counts), root)
+        if not len(pictures):
             raise UserError(
                 f"{field}: no images in a person's folder under {root}; expected {root}/<person>/<image>; "
                 + _what_is_there(root, people, hints=field == "data.root")
@@ -34,7 +39,17 @@ def read_folder(root: Path, *, field: str = "data.root") -> FaceSet:
         raise UserError(
             f"{field}: {error.filename} cannot be opened ({error.strerror}); change its permissions"
         ) from None
-    return FaceSet.of([root / person / name for person, name in images], [person for person, _ in images])
+    has = np.array(counts) > 0
+    labels = np.repeat(np.cumsum(has) - 1, counts)
+    return FaceSet(pictures, labels, [person for person, one in zip(people, has, strict=True) if one])
+
+
+def _below(root: Path, people: list[str], counts: list[int]) -> Iterator[str]:
+    """The images of each person in turn; how many are appended to `counts`."""
+    for person in people:
+        images = _images(root / person)
+        counts.append(len(images))
+        yield from (f"{person}/{name}" for name in images)
 
 
 def _what_is_there(root: Path, people: list[str], hints: bool) -> str:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evenface.data.cuts import at_most, draw, geometric, most, power, sizes
 from evenface.errors import UserError
-from evenface.lab.cuts import at_most, draw, geometric, power, sizes
 
 
 @pytest.mark.parametrize("law", [geometric, power])
@@ -28,7 +28,7 @@ def test_sizes_add_up_and_are_within_one_of_their_share(people, each, imbalance)
     shares = power(people, imbalance)
     exact = shares / shares.sum() * images
     try:
-        counts = sizes(shares, images)
+        counts = sizes(shares, images, "lab")
     except UserError:
         assert exact.min() < 1
     else:
@@ -37,30 +37,46 @@ def test_sizes_add_up_and_are_within_one_of_their_share(people, each, imbalance)
 
 def test_too_few_images_are_refused():
     with pytest.raises(UserError, match=r"lab\.images: 10 .* the last gets none; use more"):
-        sizes(geometric(8, 1000.0), 10)
+        sizes(geometric(8, 1000.0), 10, "lab")
 
 
 LABELS = np.repeat([0, 1, 2, 3], [5, 2, 9, 4])
 
 
 def test_the_person_with_the_most_images_comes_first():
-    images = draw(LABELS, np.array([7, 4, 1]), np.random.default_rng(0))
+    images = draw(LABELS, np.array([7, 4, 1]), np.random.default_rng(0), "data")
     assert np.bincount(LABELS[images], minlength=4).tolist() == [4, 0, 7, 1]
     assert len(set(images)) == 12 and (np.diff(images) > 0).all()
 
 
 def test_a_draw_follows_its_generator():
-    one, same, other = (draw(LABELS, np.array([5, 3]), np.random.default_rng(s)) for s in (0, 0, 1))
+    one, same, other = (draw(LABELS, np.array([5, 3]), np.random.default_rng(s), "data") for s in (0, 0, 1))
     assert one.tolist() == same.tolist() != other.tolist()
 
 
 def test_a_cut_that_cannot_be_had_names_the_place():
     with pytest.raises(UserError, match=r"place 2 of the cut needs 6 images and has 5; use fewer"):
-        draw(LABELS, np.array([6, 6]), np.random.default_rng(0))
-    with pytest.raises(UserError, match=r"lab\.people: 5 are more than there are, 4"):
-        draw(LABELS, np.array([1] * 5), np.random.default_rng(0))
+        draw(LABELS, np.array([6, 6]), np.random.default_rng(0), "data")
+    with pytest.raises(UserError, match=r"data\.people: 5 are more than there are, 4"):
+        draw(LABELS, np.array([1] * 5), np.random.default_rng(0), "data")
 
 
 def test_at_most_keeps_everything_of_small_classes():
     images = at_most(LABELS, np.full(4, 4), np.random.default_rng(3))
     assert np.bincount(LABELS[images]).tolist() == [4, 2, 4, 4]
+
+
+@given(
+    counts=st.lists(st.integers(1, 60), min_size=2, max_size=20),
+    imbalance=st.floats(1, 30),
+    seed=st.integers(0, 9),
+)
+def test_the_most_images_are_there_and_one_more_are_not(counts, imbalance, seed):
+    labels, shares = np.repeat(np.arange(len(counts)), counts), geometric(len(counts), imbalance)
+    images = most(shares, np.array(counts))
+    exact = shares / shares.sum()
+    have = np.sort(counts)[::-1]
+    assert (exact * images <= have + 1e-9).all() and (exact * (images + 1) > have - 1e-9).any()
+    if (np.floor(exact * images) >= 1).all():
+        drawn = draw(labels, sizes(shares, images, "data"), np.random.default_rng(seed), "data")
+        assert len(drawn) == images

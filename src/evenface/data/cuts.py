@@ -20,8 +20,10 @@ def power(people: int, imbalance: float) -> NDArray[np.float64]:
     return np.asarray(np.arange(1, people + 1) ** (-log(imbalance) / log(max(people, 2))))
 
 
-def sizes(shares: NDArray[np.float64], images: int) -> Ints:
+def sizes(shares: NDArray[np.float64], images: int, field: str) -> Ints:
     """`images` shared out in whole numbers, (people,), each to within one of its share.
+
+    `field` is the table of the user's settings, "lab" or "data", which errors name.
 
     Raises:
         UserError: somebody would get none.
@@ -31,18 +33,26 @@ def sizes(shares: NDArray[np.float64], images: int) -> Ints:
     counts[np.argsort(counts - exact, kind="stable")[: images - counts.sum()]] += 1
     if counts.min() < 1:
         raise UserError(
-            f"lab.images: {images} are too few for {len(shares)} people at this imbalance: the last "
-            "gets none; use more, or a smaller lab.imbalance"
+            f"{field}.images: {images} are too few for {len(shares)} people at this imbalance: the last "
+            f"gets none; use more, or a smaller {field}.imbalance"
         )
     return counts
 
 
-def draw(labels: Ints, sizes: Ints, rng: np.random.Generator) -> Ints:
+def most(shares: NDArray[np.float64], counts: Ints) -> int:
+    """The most images that `sizes` can share out so that people with `counts` images have them."""
+    have = np.sort(counts)[::-1][: len(shares)]
+    return int(np.floor(shares.sum() * (have / shares).min()))
+
+
+def draw(labels: Ints, sizes: Ints, rng: np.random.Generator, field: str) -> Ints:
     """Indices of images such that the person with the k-th most images gives sizes[k] of them.
 
     Args:
         labels: (N,), the person of each image, 0 to C-1.
         sizes: (K,), falling, K <= C. The order of people with as many images, and the images, are drawn.
+        rng: draws them.
+        field: as of `sizes`.
 
     Raises:
         UserError: the k-th person has fewer than sizes[k].
@@ -50,12 +60,12 @@ def draw(labels: Ints, sizes: Ints, rng: np.random.Generator) -> Ints:
     counts = np.bincount(labels)
     order = np.lexsort((rng.random(len(counts)), -counts))[: len(sizes)]
     if len(order) < len(sizes):
-        raise UserError(f"lab.people: {len(sizes)} are more than there are, {len(order)}")
+        raise UserError(f"{field}.people: {len(sizes)} are more than there are, {len(order)}")
     if (short := counts[order] < sizes).any():
         k = int(np.argmax(short))
         raise UserError(
-            f"lab.images: the person at place {k + 1} of the cut needs {sizes[k]} images and has "
-            f"{counts[order[k]]}; use fewer images, a smaller lab.imbalance, or more people"
+            f"{field}.images: the person at place {k + 1} of the cut needs {sizes[k]} images and has "
+            f"{counts[order[k]]}; use fewer images, a smaller {field}.imbalance, or more people"
         )
     wanted = np.zeros(len(counts), dtype=np.int64)
     wanted[order] = sizes

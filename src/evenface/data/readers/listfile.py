@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from evenface.data.faceset import FaceSet
+from evenface.data.pictures import Files
 from evenface.errors import UserError
 
 
@@ -28,22 +29,23 @@ def read_list(file: Path, root: Path | None = None) -> FaceSet:
             raise UserError(
                 f"{file}, line {number}: expected an image's path, a space and a label; found {line!r}"
             )
-        paths.append(base / fields[1])
+        paths.append(fields[1])
         names.append(fields[2])
-        if len(paths) == 1 and not paths[0].is_file():
+        if len(paths) == 1 and not (base / paths[0]).is_file():
             raise UserError(
-                f"{file}, line {number}: there is no image {paths[0]}; paths start from {base}. "
+                f"{file}, line {number}: there is no image {base / paths[0]}; paths start from {base}. "
                 "Use --data.root DIR to start them from another folder"
             )
     if not paths:
         raise UserError(f"data.list: {file} lists no image; expected a line `path label` for each")
-    return FaceSet.of(paths, names)
+    return FaceSet.of(Files(paths, base), names)
 
 
 def read_names(file: Path) -> set[str]:
-    """The people that a file of `data.exclude` names.
+    """The people and the images that a file of `data.exclude` names.
 
-    A .csv gives its column `identity` where the first row has one, else its first column. Any other file has
+    A .csv whose first row has a column `identity` names that person in each row, or the image in its column
+    `file` where that is there and filled; another .csv names those of its first column. Any other file has
     one name a line; blank lines and lines that begin with # are passed over.
 
     Raises:
@@ -57,8 +59,11 @@ def read_names(file: Path) -> set[str]:
     except csv.Error as error:
         raise UserError(f"data.exclude: {file}: not a .csv: {error}") from None
     header = rows[0] if rows else []
-    column = header.index("identity") if "identity" in header else 0
-    return {row[column] for row in rows["identity" in header :] if column < len(row) and row[column]}
+    if "identity" not in header:
+        return {row[0] for row in rows if row and row[0]}
+    columns = [header.index(name) for name in ("file", "identity") if name in header]
+    cells = ([row[column] for column in columns if column < len(row)] for row in rows[1:])
+    return {next(filter(None, row)) for row in cells if any(row)}
 
 
 def _lines(file: Path, field: str) -> list[tuple[int, str]]:
