@@ -14,6 +14,9 @@ usage: evenface COMMAND ...
   evaluate  measure models, ours, ONNX files or embeddings, on the benchmarks; an HTML report
   calibrate the threshold for a wanted false match rate, into the model's card
   verify    are two pictures of one person? by a calibrated model
+  align     find faces in photographs and cut them to the template, for folders of any size
+  convert   a set from one form of storage to another: folder, shards, InsightFace's .rec
+  sizes     how many images the people of a set have, and how often samplers draw them
   check     what is missing, broken, doubled or shared in sets of pictures, before a long run
   analyze   how evenly a trained model's people lie: scopes, angles, margins, plots
   demo      EqM beside three other losses on the ORL faces: four minutes, one HTML page
@@ -50,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "evaluate": _evaluate,
         "calibrate": _calibrate,
         "verify": _verify,
+        "align": _align,
+        "convert": _convert,
+        "sizes": _sizes,
         "check": _check,
         "analyze": _analyze,
         "demo": _demo,
@@ -97,7 +103,7 @@ def _train(words: list[str]) -> int:
             raise UserError(
                 f"--resume: {folder} has no config.toml; give a folder that `evenface train -o` made"
             )
-    elif source is not None and source.is_dir():
+    elif source is not None and source.suffix != ".toml":
         words, recipe = ["--data.root", str(source), *words], None
     else:
         recipe = source
@@ -126,6 +132,24 @@ def _calibrate(words: list[str]) -> int:
 
 def _verify(words: list[str]) -> int:
     from evenface.gallery.verify_command import run
+
+    return run(words)
+
+
+def _align(words: list[str]) -> int:
+    from evenface.align.command import run
+
+    return run(words)
+
+
+def _convert(words: list[str]) -> int:
+    from evenface.convert.command import run
+
+    return run(words)
+
+
+def _sizes(words: list[str]) -> int:
+    from evenface.sizes.command import run
 
     return run(words)
 

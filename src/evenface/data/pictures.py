@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from evenface.faces import UnreadableImage, decode_image
+from evenface.faces import decode_image, read_encoded
 
 
 class Pictures(ABC):
@@ -96,11 +96,7 @@ class Files(Pictures):
 
     def encoded(self, index: int) -> bytes:
         """As `Pictures.encoded`."""
-        path = self.root / self.names[index]
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise UnreadableImage(path, error.strerror or "cannot be read") from None
+        return read_encoded(self.root / self.names[index])
 
 
 class Names(Sequence[str]):

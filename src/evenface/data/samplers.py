@@ -28,16 +28,16 @@ def balanced_order(labels: Indices, rng: np.random.Generator) -> Indices:
     return _images_of(rng.permutation(rounds), labels, rng)
 
 
-def weighted_order(labels: Indices, rng: np.random.Generator, shares: NDArray[np.float64]) -> Indices:
-    """N draws in which each person comes up in proportion to `shares` (C,), to within one, (N,).
+def weighted_order(labels: Indices, rng: np.random.Generator, share: NDArray[np.float64]) -> Indices:
+    """N draws in which each person gets its share (C,) of them, to within one, (N,).
 
     A person's images are all drawn before one of them is drawn again.
     """
-    edges = np.cumsum(shares) / shares.sum() * len(labels)
+    edges = np.cumsum(share) * len(labels)
     edges[-1] = len(labels)  # whatever the rounding
     draws = np.diff(np.floor(edges + rng.random()), prepend=0).astype(np.int64)
     draws[-1] = len(labels) - draws[:-1].sum()
-    return _images_of(rng.permutation(np.repeat(np.arange(len(shares)), draws)), labels, rng)
+    return _images_of(rng.permutation(np.repeat(np.arange(len(share)), draws)), labels, rng)
 
 
 def effective_number(counts: Indices, enough: float) -> NDArray[np.float64]:
@@ -46,6 +46,17 @@ def effective_number(counts: Indices, enough: float) -> NDArray[np.float64]:
     They draw n samples of a class from `enough` that differ, and ask how many different ones they have.
     """
     return np.asarray((1 - (1 - 1 / enough) ** counts) * enough)
+
+
+def shares(counts: Indices, effective_images: float) -> dict[str, NDArray[np.float64]]:
+    """Of each sampler that draws single images, the share of the draws that each person gets, (C,)."""
+    weights: dict[str, NDArray[np.float64]] = {
+        "random": counts.astype(np.float64),
+        "square-root": np.sqrt(counts),
+        "effective": counts / effective_number(counts, effective_images),
+        "balanced": np.ones(len(counts)),
+    }
+    return {name: weight / weight.sum() for name, weight in weights.items()}
 
 
 def buffered_order(blocks: Indices, rng: np.random.Generator, window: int) -> Indices:
@@ -170,9 +181,9 @@ def _random(plan: BatchPlan, rng: np.random.Generator) -> Indices:
     return random_order(plan.labels, rng)
 
 
-def _effective(plan: BatchPlan, rng: np.random.Generator) -> Indices:
-    counts = np.bincount(plan.labels)
-    return weighted_order(plan.labels, rng, counts / effective_number(counts, plan.effective_images))
+def _weighted(plan: BatchPlan, rng: np.random.Generator) -> Indices:
+    share = shares(np.bincount(plan.labels), plan.effective_images)[plan.sampler]
+    return weighted_order(plan.labels, rng, share)
 
 
 def _pk(plan: BatchPlan, rng: np.random.Generator) -> Indices:
@@ -181,8 +192,8 @@ def _pk(plan: BatchPlan, rng: np.random.Generator) -> Indices:
 
 ORDERS: dict[SamplerName, Callable[[BatchPlan, np.random.Generator], Indices]] = {
     "random": _random,
-    "square-root": lambda plan, rng: weighted_order(plan.labels, rng, np.sqrt(np.bincount(plan.labels))),
-    "effective": _effective,
+    "square-root": _weighted,
+    "effective": _weighted,
     "balanced": lambda plan, rng: balanced_order(plan.labels, rng),
     "pk": _pk,
 }

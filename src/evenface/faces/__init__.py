@@ -3,7 +3,7 @@
 from evenface.faces.align import TEMPLATE_112, similarity, template, warp
 from evenface.faces.fiducials import five_points_from_30
 from evenface.faces.format import InputFormat
-from evenface.faces.image import UnreadableImage, decode_image, read_image
+from evenface.faces.image import UnreadableImage, decode_image, read_encoded, read_image
 
 __all__ = [
     "TEMPLATE_112",
@@ -11,6 +11,7 @@ __all__ = [
     "UnreadableImage",
     "decode_image",
     "five_points_from_30",
+    "read_encoded",
     "read_image",
     "similarity",
     "template",

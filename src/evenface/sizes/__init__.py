@@ -1,0 +1,1 @@
+"""How many images the people of a set have, and what that does to training."""
