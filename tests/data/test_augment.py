@@ -1,16 +1,36 @@
+from dataclasses import fields
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evenface.data import AugmentConfig, augment
-from evenface.data.augment import ERASED, Image, adjust, change_gamma, light_from, lower_resolution, warp
+from evenface.data.augment import MASK_DROP, STEPS, Sample, generators, steps
+from evenface.data.changes import (
+    ERASED,
+    Image,
+    adjust,
+    change_gamma,
+    colour_matrix,
+    light_from,
+    lower_resolution,
+    mask_edges,
+    mix_channels,
+    paint_mask,
+    recompress,
+    warp,
+)
+from evenface.errors import UserError
+from evenface.faces import template
 from evenface.faces.format import Colour
 
 PROBABILITY = st.sampled_from([0.0, 0.5, 1.0])
 CONFIGS = st.builds(
     AugmentConfig,
     flip=PROBABILITY,
+    mask=PROBABILITY,
     rotate=st.floats(0, 180),
     scale=st.floats(0, 0.9),
     shift=st.floats(0, 1),
@@ -18,10 +38,14 @@ CONFIGS = st.builds(
     contrast=st.floats(0, 1),
     gamma=st.floats(0, 1),
     light=st.floats(0, 1),
+    saturation=st.floats(0, 1),
+    hue=st.floats(0, 180),
     gray=PROBABILITY,
     low_resolution=PROBABILITY,
+    low_resolution_least=st.floats(0.05, 1),
     blur=PROBABILITY,
     noise=st.floats(0, 1),
+    jpeg=PROBABILITY,
     erase=PROBABILITY,
     erase_area=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda area: (min(area), max(area))),
 )
@@ -55,6 +79,56 @@ def test_any_change_keeps_the_form_and_follows_the_generator(
 def test_all_off_changes_nothing(channels: int) -> None:
     image = picture(channels=channels)
     assert np.array_equal(augment(image, OFF, rng(), "rgb" if channels == 3 else "gray"), image)
+
+
+def test_every_option_belongs_to_one_step() -> None:
+    ranges = {"low_resolution_least", "erase_area"}
+    options = [option for step in STEPS for option in step.options]
+    assert sorted(options) == sorted({field.name for field in fields(AugmentConfig)} - ranges)
+
+
+def test_what_is_off_draws_nothing() -> None:
+    """So that a new kind of change leaves the pictures of a run as they were."""
+    used = rng()
+    augment(picture(), OFF, used)
+    assert used.bit_generator.state == rng().bit_generator.state
+
+
+def test_generators_are_those_of_numpy_at_a_place() -> None:
+    key = np.random.SeedSequence((3, 8)).generate_state(2, np.uint64)
+    alone = [np.random.Generator(np.random.Philox(counter=n << 192, key=key)) for n in (5, 0, 2**40, 5)]
+    expected = [(g.random(), g.integers(9), *g.standard_normal(3, dtype=np.float32)) for g in alone]
+    moved = generators(8, [5, 0, 2**40, 5])
+    assert [(g.random(), g.integers(9), *g.standard_normal(3, dtype=np.float32)) for g in moved] == expected
+    assert expected[0] == expected[3] != expected[1]
+
+
+def test_the_order_of_the_draws() -> None:
+    config = AugmentConfig(
+        flip=1, rotate=9, scale=0.1, shift=0.05, brightness=0.2, contrast=0.3, gamma=0.4, light=0.5,
+        gray=1, low_resolution=1, blur=1, noise=0.1, erase=1, erase_area=(0.1, 0.2),
+    )  # fmt: skip
+    sample = Sample(config, rng(), (30, 20, 3), "rgb")
+    drawn = {step.options[0]: step.draw(sample) for step in steps(config)}
+    again = rng()
+    again.random()
+    assert drawn["rotate"] == pytest.approx(again.uniform(-1, 1, 4) * [9, 0.1, 1, 1] + [0, 1, 0, 0])
+    assert drawn["gamma"] == (1.4 ** again.uniform(-1, 1),)
+    assert drawn["light"] == pytest.approx(0.5 * again.uniform(-1, 1, 2))
+    assert drawn["brightness"] == pytest.approx(1 + again.uniform(-1, 1, 2) * [0.2, 0.3])
+    again.random()
+    again.random()
+    assert drawn["low_resolution"] == (again.uniform(0.4, 1),)
+    again.random()
+    assert drawn["blur"] == (again.uniform(0.005, 0.02) * 20,)
+    spread = 25.5 * again.random()
+    assert drawn["noise"] is not None
+    assert np.array_equal(drawn["noise"][0], spread * again.standard_normal((30, 20, 3), dtype=np.float32))
+    again.random()
+    area, ratio = again.uniform(0.1, 0.2) * 600, 2 ** again.uniform(-1, 1)
+    tall, wide = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
+    assert drawn["erase"] == (again.integers(31 - tall), again.integers(21 - wide), tall, wide)
+    assert sample.rng.bit_generator.state == again.bit_generator.state
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -200,3 +274,112 @@ def test_erase_paints_one_rectangle_of_the_area_asked_for() -> None:
         assert erased[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
         assert 0.09 < erased.mean() < 0.21
         assert 0.45 < len(rows) / len(columns) < 2.2
+
+
+@pytest.mark.parametrize(("field", "value"), [("low_resolution_least", 0), ("hue", 181), ("mask", -0.1)])
+def test_newer_options_have_ranges(field: str, value: float) -> None:
+    with pytest.raises(UserError, match=rf"^data\.augment\.{field}: "):
+        AugmentConfig(**{field: value})  # type: ignore[arg-type]
+
+
+def test_low_resolution_reaches_the_least_factor() -> None:
+    """Of 16 random pixels' mean over areas of 100, about a tenth of the deviation is left."""
+    image, generator = picture(160, 160, 1), rng()
+    config = AugmentConfig(flip=0, low_resolution=1, low_resolution_least=0.1)
+    stds = [augment(image, config, generator, "gray").std() / image.std() for _ in range(60)]
+    assert 0.04 < min(stds) < 0.1
+    mild = AugmentConfig(flip=0, low_resolution=1)
+    assert min(augment(image, mild, generator, "gray").std() for _ in range(60)) > 0.15 * image.std()
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+def test_colours_keep_their_luma_and_scale_their_distance_to_it(colour: Colour) -> None:
+    luma = np.array([0.299, 0.587, 0.114])[:: 1 if colour == "rgb" else -1]
+    image = picture(64, 64) // 3 + 85  # far from clipping
+    gray = (image @ luma)[:, :, None]
+    for saturation in (0.0, 0.5, 1.4):
+        changed = mix_channels(image, colour_matrix(saturation, 0, colour))
+        assert np.abs(changed - (gray + saturation * (image - gray))).max() < 1
+    turned = mix_channels(image, colour_matrix(1, 120, colour))
+    assert np.abs(turned @ luma - gray[:, :, 0]).max() < 1
+    assert np.abs(turned.astype(float) - image).mean() > 10
+    back = colour_matrix(1, -120, colour) @ colour_matrix(1, 120, colour)
+    assert np.allclose(back, np.eye(3), atol=1e-12)
+
+
+def test_a_hue_turns_from_red_to_green_to_blue_in_either_order() -> None:
+    red = np.array([1.0, 0, 0])
+    third = colour_matrix(1, 120, "rgb") @ red
+    assert third.argmax() == 1
+    assert (colour_matrix(1, 240, "rgb") @ red).argmax() == 2
+    assert np.allclose(colour_matrix(1, 120, "bgr") @ red[::-1], third[::-1])
+
+
+def test_colours_of_gray_are_left_alone() -> None:
+    image = picture(channels=1)
+    config = AugmentConfig(flip=0, saturation=1, hue=180, gray=1)
+    assert augment(image, config, rng(), "gray") is image
+
+
+def test_mask_hides_mouth_and_tip_of_the_nose_and_not_the_eyes() -> None:
+    for height, width in ((112, 112), (112, 96), (56, 64), (33, 33)):
+        eyes, nose, corners = np.split(template(height, width), [2, 3])
+        image, white = np.zeros((height, width, 3), np.uint8), np.full(3, 255)
+        for drop in MASK_DROP:
+            covered = paint_mask(image, drop, white)
+            for points, value in ((eyes, 0), (nose, 255), (corners, 255)):
+                for x, y in np.rint(points).astype(int):
+                    assert (covered[y, x] == value).all()
+            assert (covered[-1, width // 2] == 255).all()  # the chin
+
+
+def test_mask_is_a_convex_polygon_of_smooth_edges() -> None:
+    cover = paint_mask(np.zeros((112, 112, 1), np.uint8), 3.0, np.array([200]))[:, :, 0]
+    polygon = (cover > 100).astype(np.uint8)
+    (outline,), _ = cv2.findContours(polygon, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    assert cv2.contourArea(cv2.convexHull(outline)) == pytest.approx(cv2.contourArea(outline), rel=0.02)
+    between = (cover > 0) & (cover < 200)
+    assert 50 < between.sum() < 500
+    edges = mask_edges(112, 112, 3.0)
+    assert np.allclose(np.linalg.norm(edges[:, :2], axis=1), 1)
+    y, x = np.mgrid[:112, :112]
+    inside = np.all([a * x + b * y + c > 0 for a, b, c in edges], axis=0)
+    assert np.array_equal(inside, cover > 100)
+
+
+def test_masks_have_many_colours_and_heights() -> None:
+    image, generator = picture(112, 112), rng()
+    seen = [augment(image, AugmentConfig(flip=0, mask=1), generator) for _ in range(40)]
+    assert len({tuple(masked[90, 56]) for masked in seen}) > 35
+    tops = {int(np.flatnonzero((masked[:, 56] == masked[90, 56]).all(axis=1))[0]) for masked in seen}
+    assert len(tops) > 4
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr", "gray"])
+def test_jpeg_is_what_the_codec_makes_of_the_picture(colour: Colour) -> None:
+    image = cv2.GaussianBlur(picture(40, 31), (0, 0), 2)
+    image[:, :, 2] //= 2
+    if colour == "gray":
+        image = image[:, :, :1]
+    changes = [
+        np.abs(
+            recompress(image, quality, 2 if colour == "bgr" else 0).reshape(image.shape) - image.astype(float)
+        )
+        for quality in (30, 60, 95)
+    ]
+    assert changes[0].mean() > changes[1].mean() > changes[2].mean()
+    assert 0 < changes[2].mean() < 2
+    # Halved chroma costs blue the most, so a wrong order of the channels shows.
+    as_bgr = image[:, :, ::-1] if colour == "rgb" else image
+    code = cv2.imencode(".jpg", as_bgr, [cv2.IMWRITE_JPEG_QUALITY, 30])[1]
+    expected = cv2.imdecode(code, cv2.IMREAD_UNCHANGED).reshape(image.shape)
+    expected = expected[:, :, ::-1] if colour == "rgb" else expected
+    assert np.array_equal(recompress(image, 30, 2 if colour == "bgr" else 0).reshape(image.shape), expected)
+
+
+def test_jpeg_draws_its_quality_over_the_whole_range() -> None:
+    generator, config = rng(), AugmentConfig(jpeg=1)
+    jpeg = next(step for step in STEPS if step.options == ("jpeg",))
+    found = [jpeg.draw(Sample(config, generator, (9, 9, 3), "bgr")) for _ in range(1000)]
+    assert {parameters[0] for parameters in found if parameters} == set(range(30, 96))
+    assert {parameters[1] for parameters in found if parameters} == {2}

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
+from evenface.data.plain_pickle import ByteArray, load_plain
 from evenface.errors import UserError
 from evenface.evaluation.embed import FunctionEmbedder
 from evenface.evaluation.evaluate import evaluate
 from evenface.evaluation.protocols.insightface_bin import insightface_bin
-from evenface.evaluation.protocols.plain_pickle import ByteArray, load_plain
 
 from .conftest import GRAY_16, picture, raw_pixels
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from evenface import losses
 from evenface.backbones.saved import load_model
-from evenface.data import DataConfig
+from evenface.data import AugmentConfig, DataConfig
 from evenface.errors import UserError
 from evenface.training import checkpoint
 from evenface.training.config import Config, EvaluateConfig, Named, to_toml
@@ -57,7 +57,8 @@ def test_every_loss_learns_the_people(config: Config, tmp_path: Path, loss: str)
     train(config, tmp_path / "run", console=QUIET)
     story = lines(tmp_path / "run")
     assert len(story) == 32 and [x["step"] for x in story] == list(range(1, 33))
-    assert np.mean([x["loss"] for x in story[-4:]]) < 0.8 * np.mean([x["loss"] for x in story[:4]])
+    values = [x["loss"] for x in story]
+    assert np.mean(values[-8:]) < 0.8 * np.mean(values[:8])
     if issubclass(losses.LOSSES[loss], losses.CentreHead):
         assert story[-1]["centres_turned"] > 2
     else:
@@ -71,7 +72,8 @@ def test_a_loss_without_centres_trains_on_pairs_of_each_person(config: Config, t
     config = replace(config, data=data, loss=Named("triplet"), train=replace(config.train, epochs=12, ema=0))
     run = train(config, tmp_path / "run", console=QUIET)
     story = lines(run)
-    assert np.mean([x["loss"] for x in story[-4:]]) < 0.8 * np.mean([x["loss"] for x in story[:4]])
+    values = [x["loss"] for x in story]
+    assert np.mean(values[-8:]) < 0.8 * np.mean(values[:8])
     _, card = load_model(run)
     assert card.notes["loss"] == {"name": "triplet", "margin": 0.2} and "centres_turned" not in card.notes
     train(config, run, resume=True, console=QUIET)  # a finished run with a head that has no weights
@@ -120,6 +122,17 @@ def test_the_number_of_workers_changes_nothing(config: Config, tmp_path: Path):
     train(config, tmp_path / "0", console=QUIET)
     train(replace(config, data=replace(config.data, workers=2)), tmp_path / "2", console=QUIET)
     assert same_state(tmp_path / "0", tmp_path / "2")
+
+
+def test_pictures_are_changed_on_the_device_as_by_the_workers(config: Config, tmp_path: Path):
+    for where in ("workers", "device"):
+        data = replace(config.data, augment_on=where, augment=AugmentConfig(flip=0.5, erase=0.5))
+        train(replace(config, data=data), tmp_path / where, console=QUIET)
+    # The mirror image and the rectangle are exact on both, so the runs are the same to the last bit.
+    assert same_state(tmp_path / "workers", tmp_path / "device")
+    plain = replace(config.data, augment=AugmentConfig(flip=0))
+    train(replace(config, data=plain), tmp_path / "plain", console=QUIET)
+    assert not same_weights(tmp_path / "plain", tmp_path / "device")
 
 
 @pytest.mark.parametrize(("loss", "optimizer", "kill_after"), [("eqm", "sgd", 0), ("sphereface", "adamw", 8)])

@@ -1,6 +1,6 @@
 """Where images come from, how they are changed, how they are sampled."""
 
-from evenface.data.augment import AugmentConfig, augment
+from evenface.data.augment import AugmentConfig, augment, augment_batch
 from evenface.data.config import Corrupt, DataConfig, SamplerName
 from evenface.data.dataset import Batch, FaceDataset, loader, normalise
 from evenface.data.faceset import FaceSet
@@ -27,6 +27,7 @@ __all__ = [
     "PlanSampler",
     "SamplerName",
     "augment",
+    "augment_batch",
     "load",
     "loader",
     "normalise",

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from evenface.data.augment import AugmentConfig
 from evenface.errors import UserError, require_range, unknown
 
+AugmentOn = Literal["workers", "device"]
 Corrupt = Literal["stop", "skip"]
 SamplerName = Literal["random", "square-root", "effective", "balanced", "pk"]
 
@@ -52,6 +53,8 @@ class DataConfig:
     """Decode every image once and keep it; takes images x height x width x channels bytes."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random changes to the pictures."""
+    augment_on: AugmentOn = "workers"
+    """Where they are made: by the processes that load, or on the device that trains, a batch at once."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -71,7 +74,6 @@ class DataConfig:
             raise UserError("data.images: is the size of a cut; set data.imbalance too, 1 for a balanced set")
         if self.shuffle_buffer and self.sampler != "random":
             raise UserError(f"data.shuffle_buffer: goes with the random sampler, not with {self.sampler}")
-        if self.corrupt not in get_args(Corrupt):
-            raise unknown("data.corrupt", self.corrupt, get_args(Corrupt))
-        if self.sampler not in get_args(SamplerName):
-            raise unknown("data.sampler", self.sampler, get_args(SamplerName))
+        for name, choices in (("corrupt", Corrupt), ("sampler", SamplerName), ("augment_on", AugmentOn)):
+            if getattr(self, name) not in get_args(choices):
+                raise unknown(f"data.{name}", getattr(self, name), get_args(choices))

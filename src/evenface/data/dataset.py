@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from evenface.data.augment import AugmentConfig, augment
+from evenface.data.augment import AugmentConfig, augment, generators
 from evenface.data.config import Corrupt
 from evenface.data.faceset import FaceSet
 from evenface.data.samplers import BatchPlan, Key, PlanSampler
@@ -30,6 +30,8 @@ class Batch:
     """int64 (B,)."""
     indices: Tensor
     """int64 (B,), the images' places in the face set."""
+    draws: Tensor
+    """int64 (B,), the number of each draw since training began."""
     skipped: list[UnreadableImage]
     """Each names its `place` and says why."""
 
@@ -38,9 +40,9 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """The same in page-locked memory; a DataLoader calls it."""
-        return Batch(
-            self.images.pin_memory(), self.labels.pin_memory(), self.indices.pin_memory(), self.skipped
-        )
+        tensors = (self.images, self.labels, self.indices, self.draws)
+        images, labels, indices, draws = (tensor.pin_memory() for tensor in tensors)
+        return Batch(images, labels, indices, draws, self.skipped)
 
 
 class FaceDataset(Dataset[tuple[Tensor, int, int]]):
@@ -108,25 +110,21 @@ class FaceDataset(Dataset[tuple[Tensor, int, int]]):
         process arrives as a RuntimeError wrapped in a traceback.
         """
         images = np.empty((len(keys), self.format.channels, self.format.height, self.format.width), np.uint8)
-        indices: list[int] = []
+        read: list[Key] = []
         skipped = []
-        for index, draw in keys:
+        for key, rng in zip(keys, generators(self.seed, (draw for _, draw in keys)), strict=True):
             try:
-                image = self.image(index)
+                image = self.image(key[0])
             except UnreadableImage as error:
                 skipped.append(error.with_traceback(None))
                 continue
             if self.augment is not None:
-                rng = np.random.default_rng((3, self.seed, draw))
-                image = augment(np.ascontiguousarray(image), self.augment, rng, self.format.colour)
-            images[len(indices)] = image.transpose(2, 0, 1)
-            indices.append(index)
-        return Batch(
-            torch.from_numpy(images[: len(indices)]),
-            torch.from_numpy(self.faces.labels[indices]),
-            torch.tensor(indices, dtype=torch.int64),
-            skipped,
-        )
+                image = augment(image, self.augment, rng, self.format.colour)
+            cv2.split(image, list(images[len(read)]))  # three times as fast as a transposed copy
+            read.append(key)
+        indices, draws = torch.tensor(read, dtype=torch.int64).reshape(-1, 2).unbind(1)
+        labels = torch.from_numpy(self.faces.labels[indices.numpy()])
+        return Batch(torch.from_numpy(images[: len(read)]), labels, indices, draws, skipped)
 
     def _read_all(self) -> Tensor:
         shape = (len(self), self.format.height, self.format.width, self.format.channels)

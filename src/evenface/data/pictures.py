@@ -1,5 +1,6 @@
 """Where encoded pictures lie, and how one is read: in any order, from any process."""
 
+import os
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Sequence
@@ -92,11 +93,11 @@ class Files(Pictures):
 
     def place(self, index: int) -> str:
         """As `Pictures.place`."""
-        return str(self.root / self.names[index])
+        return os.path.join(self.root, self.names[index])
 
     def encoded(self, index: int) -> bytes:
         """As `Pictures.encoded`."""
-        return read_encoded(self.root / self.names[index])
+        return read_encoded(self.place(index))
 
 
 class Names(Sequence[str]):

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from evenface.data.config import SamplerName
+from evenface.data.config import DataConfig, SamplerName
+from evenface.data.faceset import FaceSet
 from evenface.errors import UserError
 
 Indices = NDArray[np.int64]
@@ -159,6 +160,30 @@ class BatchPlan:
         self.rank = rank
         self.steps_per_epoch = len(labels) // batch_size
         self._latest: tuple[int, Indices] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        faces: FaceSet,
+        config: DataConfig,
+        batch_size: int,
+        seed: int = 0,
+        world_size: int = 1,
+        rank: int = 0,
+    ) -> "BatchPlan":
+        """The plan that the settings make of a set."""
+        return cls(
+            faces.labels,
+            batch_size,
+            config.sampler,
+            seed,
+            config.images_per_person,
+            world_size,
+            rank,
+            effective_images=config.effective_images,
+            blocks=faces.pictures.blocks,
+            shuffle_buffer=config.shuffle_buffer,
+        )
 
     def order(self, epoch: int) -> Indices:
         """The images of an epoch, all batches one after another, for all processes; int64."""

@@ -72,7 +72,7 @@ class InputFormat:
             )
         if self.colour == "gray":
             return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)[:, :, None]
-        return image[:, :, ::-1] if self.colour == "bgr" else image
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR)) if self.colour == "bgr" else image
 
     def normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Fitted pictures, uint8 (N, height, width, channels), as float32 (N, channels, height, width)."""

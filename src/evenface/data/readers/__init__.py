@@ -6,6 +6,10 @@ from typing import NamedTuple, Protocol
 
 from evenface.data.faceset import FaceSet
 from evenface.data.readers.folder import read_folder
+from evenface.data.readers.lmdb import read_lmdb, takes_lmdb
+from evenface.data.readers.parquet import read_parquet, takes_parquet
+from evenface.data.readers.record import read_records, takes_records
+from evenface.data.readers.shards import read_shards, takes_shards
 
 
 class Read(Protocol):
@@ -28,6 +32,10 @@ class Reader(NamedTuple):
 
 
 READERS: dict[str, Reader] = {
+    "lmdb": Reader("a folder with data.mdb, or an .mdb or .lmdb file (LMDB)", takes_lmdb, read_lmdb),
+    "parquet": Reader("a .parquet file, or a folder of them (Hugging Face)", takes_parquet, read_parquet),
+    "record": Reader("a folder with train.rec, or a .rec file (InsightFace)", takes_records, read_records),
+    "shards": Reader("tar shards, a .tar, a folder of them or a .urls list", takes_shards, read_shards),
     "folder": Reader("a folder of people, DIR/<person>/<image>", lambda path: True, read_folder),
 }
 """Every form that `DataConfig.root` may have, in the order in which they are tried."""

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from evenface.data.plain_pickle import ByteArray, load_plain
 from evenface.errors import UserError
 from evenface.evaluation.images import Image, ImageSet
 from evenface.evaluation.protocols.pairs import FOLDS, PairSet, check_kinds, template_crop
-from evenface.evaluation.protocols.plain_pickle import ByteArray, load_plain
+from evenface.faces import decode_image
 
 _NAMES = {
     "lfw": "LFW",
@@ -44,7 +44,8 @@ def insightface_bin(path: Path) -> PairSet:
     first = np.arange(0, len(pictures), 2)
 
     def read(index: int) -> Image:
-        return template_crop(_decode(pictures[index], f"{path}: picture {index}"), f"{path}: picture {index}")
+        name = f"{path}: picture {index}"
+        return template_crop(decode_image(pictures[index], name), name)
 
     names = [str(index) for index in range(len(pictures))]
     return PairSet(
@@ -91,13 +92,3 @@ def _parts(value: Any) -> tuple[list[bytes], NDArray[np.bool_]]:
             raise ValueError(f"picture {index} is not an encoded picture")
         encoded.append(content)
     return encoded, np.array(flags, dtype=np.bool_)
-
-
-def _decode(content: bytes, name: str) -> Image:
-    try:
-        bgr = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        bgr = None
-    if bgr is None:
-        raise UserError(f"{name}: not a picture, or cut short")
-    return np.asarray(bgr[:, :, ::-1], dtype=np.uint8)
