@@ -27,9 +27,7 @@ def test_numbers_below_the_range_are_refused_by_name(field: str, value: int) -> 
 def test_unknown_choices_are_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"^data\.corrupt: 'stopp' .*did you mean 'stop'"):
         DataConfig(corrupt="stopp")  # type: ignore[arg-type]
-    with pytest.raises(
-        UserError, match=r"^data\.sampler: 'pxk' .*square-root, effective, balanced, pk"
-    ):
+    with pytest.raises(UserError, match=r"^data\.sampler: 'pxk' .*square-root, effective, balanced, pk"):
         DataConfig(sampler="pxk")  # type: ignore[arg-type]
 
 

@@ -529,3 +529,9 @@ def test_huge_lengths_take_no_memory(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", HUGE, tmp_path], capture_output=True, text=True, check=True)
     assert done.stdout.count("refused data.root: ") == 3
     assert "read 1\n" in done.stdout
+
+
+def test_a_name_that_a_list_would_take_for_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train\.rec: the person 'a/b' has a / in the name"):
+        RecordWriter(tmp_path / "train.rec", ["ann", "a/b"])
+    assert not list(tmp_path.iterdir())

@@ -711,3 +711,9 @@ def test_real_pictures(tmp_path: Path, some_real: FaceSet) -> None:
     faces = read(tmp_path / "out")
     assert content(faces) == content(some_real)
     assert faces.identities == some_real.identities
+
+
+def test_a_person_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a person without a name"):
+        ShardWriter(tmp_path / "shards", ["ann", ""])
+    assert not (tmp_path / "shards").exists()

@@ -16,8 +16,9 @@ from evenface.faces import decode_image, read_encoded
 class Pictures(ABC):
     """N encoded pictures. A format of storage is a subclass.
 
-    An object is handed to worker processes, by fork or pickled, so it opens its files where they are first
-    read and has no list with a Python object for each picture: workers would copy it, page by page.
+    Several threads may read at once. An object is handed to worker processes, by fork or pickled, so it opens
+    its files where they are first read and has no list with a Python object for each picture: workers would
+    copy it, page by page.
     """
 
     blocks: NDArray[np.int64] | None = None
@@ -93,7 +94,7 @@ class Files(Pictures):
 
     def place(self, index: int) -> str:
         """As `Pictures.place`."""
-        return os.path.join(self.root, self.names[index])
+        return os.path.join(self.root, self.names[index])  # noqa: PTH118  a Path takes as long as the reading
 
     def encoded(self, index: int) -> bytes:
         """As `Pictures.encoded`."""

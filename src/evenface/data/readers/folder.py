@@ -10,7 +10,10 @@ from evenface.data.faceset import FaceSet, natural
 from evenface.data.pictures import Files
 from evenface.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".tif", ".tiff")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
+    *(".pgm", ".ppm", ".pbm", ".pnm"),
+)
 """What counts as an image, in capitals too."""
 
 

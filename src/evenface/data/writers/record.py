@@ -34,6 +34,11 @@ class RecordWriter:
         rec = path if path.suffix == ".rec" else path / "train.rec"
         if len(identities) >= INEXACT:
             raise UserError(f"{rec}: a .rec file takes fewer than {INEXACT:,} people; choose another form")
+        if nested := next((name for name in identities if "/" in name), None):
+            raise UserError(
+                f"{rec}: the person {nested!r} has a / in the name, which a .lst takes for a folder; choose "
+                "another form, or rename them"
+            )
         rec.parent.mkdir(parents=True, exist_ok=True)
         self._property = rec.parent / "property"
         self._sized = state is not None and self._property.exists()
@@ -87,10 +92,9 @@ class RecordWriter:
     def close(self) -> None:
         """Finish: write record 0 and the identity records."""
         ends = 1 + np.cumsum(self._counts)
+        # Not exact from 2**24 on; a reader may then miss a picture, but meets none too many.
         first = float(np.float32(self._next))
-        if (
-            first > self._next
-        ):  # not exact from 2**24 on; a reader may miss a picture, but meets none too many
+        if first > self._next:
             first = float(np.nextafter(np.float32(first), np.float32(0)))
         self._record([first, self._next + len(ends)], 0, b"")
         for person, (count, end) in enumerate(zip(self._counts, ends, strict=True)):

@@ -45,6 +45,8 @@ class ShardWriter:
     """
 
     def __init__(self, path: Path, identities: Sequence[str], state: dict[str, Any] | None = None):
+        if "" in identities:
+            raise UserError(f"{path}: a person without a name cannot be a sample's label; name them")
         self._path, self._identities = path, identities
         path.mkdir(parents=True, exist_ok=True)
         there = sorted(path.glob("shard-*.tar*"))

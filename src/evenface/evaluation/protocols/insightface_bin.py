@@ -34,7 +34,7 @@ def insightface_bin(path: Path) -> PairSet:
         UserError: the file is missing, or no such pickle, or not every fold can have a threshold; when a
             picture is loaded, one that cannot be decoded or is of another size.
     """
-    pictures, same = _read(path)
+    pictures, same = read_bin(path)
     fold = np.repeat(np.arange(FOLDS), [len(part) for part in np.array_split(same, FOLDS)])
     check_kinds(path, same, fold)
     one_kind = sum(len(set(same[fold == number].tolist())) < 2 for number in range(FOLDS))
@@ -60,7 +60,12 @@ def insightface_bin(path: Path) -> PairSet:
     )
 
 
-def _read(path: Path) -> tuple[list[bytes], NDArray[np.bool_]]:
+def read_bin(path: Path) -> tuple[list[bytes], NDArray[np.bool_]]:
+    """The encoded pictures, two for each pair, and of each pair whether it is one person.
+
+    Raises:
+        UserError: as `insightface_bin`.
+    """
     try:
         pictures, flags = _parts(load_plain(path.read_bytes()))
     except OSError as error:

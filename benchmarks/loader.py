@@ -1,0 +1,206 @@
+"""How fast pictures come out of the loader, against the bare decoder and against the usual ways.
+
+    python benchmarks/loader.py my-faces/                  a folder of aligned 112x112 pictures, some thousands
+    python benchmarks/loader.py my-faces/ --memory         what a list of 10 million files takes with workers
+
+Everything is read once before, so disks play no part, and each way decodes every picture to 112x112 RGB. The
+ways take turns; each figure is the median of its turns, as a share of the bare decoder's in the same turn.
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import webdataset
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from evenface.data import AugmentConfig, BatchPlan, FaceDataset, FaceSet, Files, loader, read
+from evenface.data.writers.shards import ShardWriter
+from evenface.faces import InputFormat
+
+BATCH = 128
+RECIPE = AugmentConfig(rotate=9, scale=0.13, shift=0.06, brightness=0.2, contrast=0.2, gray=0.2, jpeg=0.2)
+
+
+class Pillow(Dataset):  # the usual way
+    def __init__(self, faces: FaceSet):
+        self.samples = [(str(path), int(k)) for path, k in zip(faces.paths, faces.labels, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        path, label = self.samples[index]
+        with Image.open(path) as image:
+            picture = image.convert("RGB")
+        if random.random() < 0.5:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous(), label
+
+
+def _decode(contents: list[bytes]) -> None:
+    cv2.setNumThreads(0)
+    for content in contents:
+        cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+
+
+def bare(contents: list[bytes], workers: int) -> float:
+    """Images a second of `cv2.imdecode` alone, from memory, in as many processes."""
+    context = multiprocessing.get_context("fork")
+    parts = [contents[w::workers] for w in range(workers)]
+    processes = [context.Process(target=_decode, args=(part,)) for part in parts]
+    began = time.perf_counter()
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return len(contents) / (time.perf_counter() - began)
+
+
+def ours(faces: FaceSet, augment: AugmentConfig, workers: int) -> Iterator[torch.Tensor]:
+    dataset = FaceDataset(faces, InputFormat(112, 112), augment)
+    plan = BatchPlan(faces.labels, BATCH)
+    return (batch.images for batch in loader(dataset, plan, 0, plan.steps_per_epoch, workers=workers))
+
+
+def pillow(faces: FaceSet, workers: int) -> Iterator[torch.Tensor]:
+    batches = DataLoader(Pillow(faces), BATCH, shuffle=True, num_workers=workers, drop_last=True)
+    return (images for images, _ in batches)
+
+
+def web(shards: list[str], workers: int) -> Iterator[torch.Tensor]:
+    """webdataset alone, with its shuffle buffer and its decoder to uint8."""
+    samples = webdataset.WebDataset(shards, shardshuffle=len(shards), empty_check=False).shuffle(1000)
+
+    def picture(sample: tuple[np.ndarray, dict]) -> tuple[torch.Tensor, int]:
+        pixels = sample[0][:, ::-1] if random.random() < 0.5 else sample[0]
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), sample[1]["label"]
+
+    decoded = samples.decode("rgb8").to_tuple("jpg", "json").map(picture).batched(BATCH, partial=False)
+    return (images for images, _ in DataLoader(decoded, None, num_workers=workers))
+
+
+def rate(batches: Iterator[torch.Tensor]) -> float:
+    """Images a second from the second batch on, so that no way's start counts."""
+    next(batches)
+    began, seen = time.perf_counter(), 0
+    for images in batches:
+        seen += len(images)
+    return seen / (time.perf_counter() - began)
+
+
+def speed(root: Path, workers: int, turns: int) -> None:
+    folder = read(root)
+    contents = [folder.pictures.encoded(i) for i in range(len(folder))]
+    with tempfile.TemporaryDirectory() as made:
+        shards = Path(made) / "shards"
+        order = np.random.default_rng(0).permutation(len(folder))
+        writer = ShardWriter(shards, folder.identities)
+        for i in order:
+            writer.add(int(folder.labels[i]), folder.pictures.name(int(i)), contents[i])
+        writer.close()
+        # webdataset deals shards to workers, so it needs as many of them; ours needs one.
+        tars = [str(path) for path in _split(shards, workers, folder, contents, order)]
+        flip = AugmentConfig()
+        ways: dict[str, Callable[[], float]] = {
+            "evenface, folder": lambda: rate(ours(folder, flip, workers)),
+            "evenface, shards": lambda: rate(ours(read(shards), flip, workers)),
+            "evenface, folder, seven kinds of change": lambda: rate(ours(folder, RECIPE, workers)),
+            "webdataset, shards": lambda: rate(web(tars, workers)),
+            "Pillow and DataLoader, folder": lambda: rate(pillow(folder, workers)),
+        }
+        floors, found = [], {name: [] for name in ways}
+        for _ in range(turns):
+            floors.append(bare(contents, workers))
+            for name, way in ways.items():
+                found[name].append(way())
+    print(f"{len(folder):,} pictures, {workers} processes, {turns} turns")
+    print("| way | images/s | of the bare decoder |\n|---|---|---|")
+    print(f"| the bare decoder, from memory | {statistics.median(floors):,.0f} | 1 |")
+    for name, rates in found.items():
+        shares = [one / floor for one, floor in zip(rates, floors, strict=True)]
+        spread = f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
+        print(f"| {name} | {statistics.median(rates):,.0f} | {spread} |")
+
+
+def _split(
+    shards: Path, workers: int, folder: FaceSet, contents: list[bytes], order: np.ndarray
+) -> list[Path]:
+    made = []
+    for k in range(workers):
+        writer = ShardWriter(shards.parent / f"part{k}", folder.identities)
+        for i in order[k::workers]:
+            writer.add(int(folder.labels[i]), folder.pictures.name(int(i)), contents[i])
+        writer.close()
+        made += sorted((shards.parent / f"part{k}").glob("*.tar"))
+    return made
+
+
+def _own(process: int) -> float:
+    """MiB of a process's memory that it shares with nobody."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    kept = [line.split() for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:"))]
+    return sum(int(fields[1]) for fields in kept) / 1024
+
+
+def _touch(names: object, order: np.ndarray, told: object) -> None:
+    before = _own(os.getpid())
+    for i in order:
+        names[int(i)]  # type: ignore[index]
+    told.put(_own(os.getpid()) - before)  # type: ignore[attr-defined]
+
+
+def memory(files: int, workers: int) -> None:
+    """What each worker has of its own once it has drawn a tenth of the list, at random."""
+
+    def name(i: int) -> str:
+        return f"person{i // 100:07d}/{i % 100:03d}.jpg"
+
+    context = multiprocessing.get_context("fork")
+    ways = {
+        "Files": lambda: Files(map(name, range(files))).names,
+        "a list of str": lambda: [*map(name, range(files))],
+    }
+    for words, make in ways.items():
+        before = _own(os.getpid())
+        names = make()
+        held = _own(os.getpid()) - before
+        told = context.Queue()
+        orders = [np.random.default_rng(w).choice(files, files // 10, replace=False) for w in range(workers)]
+        processes = [context.Process(target=_touch, args=(names, order, told)) for order in orders]
+        for process in processes:
+            process.start()
+        own = [told.get() for _ in processes]
+        for process in processes:
+            process.join()
+        print(f"{words}: {files:,} names take {held:,.0f} MiB, and {max(own):,.0f} MiB more in each worker")
+        del names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--memory", action="store_true")
+    options = parser.parse_args()
+    if options.memory:
+        memory(10_000_000, options.workers)
+    else:
+        speed(options.root, options.workers, options.turns)
+
+
+if __name__ == "__main__":
+    main()
