@@ -53,12 +53,14 @@ def same_state(first: Path, second: Path) -> bool:
 
 @pytest.mark.parametrize("loss", sorted(losses.LOSSES))
 def test_every_loss_learns_the_people(config: Config, tmp_path: Path, loss: str):
-    config = replace(config, loss=Named(loss), train=replace(config.train, epochs=8, ema=0.0))
+    rate = 0.02 if loss == "npair" else 0.05  # its products of raw embeddings leap about
+    settings = replace(config.train, epochs=8, ema=0.0, learning_rate=rate)
+    config = replace(config, loss=Named(loss), train=settings)
     train(config, tmp_path / "run", console=QUIET)
     story = lines(tmp_path / "run")
     assert [x["step"] for x in story] == list(range(1, 33))
     values = [x["loss"] for x in story]
-    assert np.median(values[-8:]) < 0.8 * np.median(values[:8])  # single batches are far off
+    assert np.mean(values[-8:]) < 0.8 * np.mean(values[:8])
     if issubclass(losses.LOSSES[loss], losses.CentreHead):
         assert story[-1]["centres_turned"] > 2
     else:
@@ -73,7 +75,7 @@ def test_a_loss_without_centres_trains_on_pairs_of_each_person(config: Config, t
     run = train(config, tmp_path / "run", console=QUIET)
     story = lines(run)
     values = [x["loss"] for x in story]
-    assert np.median(values[-8:]) < 0.8 * np.median(values[:8])  # single batches are far off
+    assert np.mean(values[-8:]) < 0.8 * np.mean(values[:8])
     _, card = load_model(run)
     assert card.notes["loss"] == {"name": "triplet", "margin": 0.2} and "centres_turned" not in card.notes
     train(config, run, resume=True, console=QUIET)  # a finished run with a head that has no weights

@@ -1,9 +1,11 @@
 """The one pass over all pictures."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from errno import ENOENT
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +18,7 @@ from evenface.check.quiet import Quiet
 from evenface.check.sets import PictureSet
 from evenface.errors import UserError
 from evenface.evaluation.images import ImageSet
+from evenface.faces import UnreadableImage, read_encoded
 
 ROW = np.dtype(
     [
@@ -31,6 +34,7 @@ ROW = np.dtype(
 )
 """What is kept of a picture: whether it is one, and the fields of `Look`."""
 _WINDOW = 512  # pictures between two looks at what the decoders wrote
+_DEAD_LINK = "a link to a file that is not there; training passes over it"
 _DAMAGE = re.compile(r"^(Corrupt JPEG data|Premature end of JPEG).*$", re.MULTILINE)
 
 
@@ -91,16 +95,15 @@ def scan(
 
 
 def _read(pictures: PictureSet, index: int) -> Look | str:
-    if not pictures.is_alone(index):
+    if pictures.packed is None and not pictures.is_alone(index):
         return _cropped(*pictures.crops[index])
+    packed = pictures.packed
     try:
-        content = pictures.file(index).read_bytes()
-    except FileNotFoundError:
-        if pictures.crops:
-            return "missing"
-        return "a link to a file that is not there; training passes over it"
-    except OSError as error:
-        return error.strerror or "cannot be read"
+        content = read_encoded(pictures.file(index)) if packed is None else packed.encoded(index)
+    except UnreadableImage as error:
+        if packed is None and error.why == os.strerror(ENOENT):
+            return "missing" if pictures.crops else _DEAD_LINK
+        return error.why
     found = look(content)
     if pictures.crops and isinstance(found, Look):
         crop = _cropped(*pictures.crops[index])

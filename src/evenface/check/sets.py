@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from evenface.check.names import is_name
 from evenface.data import read_folder
+from evenface.data.pictures import Pictures
+from evenface.data.readers import READERS
 from evenface.data.readers.folder import SUFFIXES
 from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark
-from evenface.evaluation.images import ImageSet
+from evenface.evaluation.images import Image, ImageSet
 from evenface.evaluation.protocols.pairs import read_lines
+from evenface.faces import read_image
 
 NOBODY = -1
 """The person of a picture that is in nobody's folder."""
@@ -38,7 +41,11 @@ class PictureSet:
     training: bool = False
     """Whether it is trained on, so that the other sets must not share people with it."""
     crops: Sequence[tuple[ImageSet, int]] = ()
-    """(N,) how a protocol reads each picture; empty for a folder, which no protocol names."""
+    """(N,) how a protocol reads each picture; empty for a set that no protocol names."""
+    packed: Pictures | None = None
+    """The N pictures of a set in another form than a folder: .rec, shards."""
+    crop: str = ""
+    """How a protocol came to its crops, in words."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """How many files of each ending are no pictures by their names."""
 
@@ -55,10 +62,25 @@ class PictureSet:
 
     def is_alone(self, index: int) -> bool:
         """Whether picture `index` has a file of its own."""
-        return self.file(index).suffix.lower() in SUFFIXES
+        return self.packed is None and self.file(index).suffix.lower() in SUFFIXES
+
+    def read(self, index: int) -> Image:
+        """Picture `index` as training or the protocol sees it, RGB uint8 (height, width, 3).
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        if self.packed is not None:
+            return self.packed[index]
+        if self.crops:
+            images, number = self.crops[index]
+            return images.read(number)
+        return read_image(self.file(index))
 
     def path(self, index: int) -> str:
         """What to call picture `index`."""
+        if self.packed is not None:
+            return self.packed.place(index)
         file = self.file(index)
         return str(file) if self.is_alone(index) else f"{file}: {self.names[index]}"
 
@@ -67,10 +89,34 @@ class PictureSet:
         return np.bincount(self.person[self.person >= 0], minlength=len(self.people)).astype(np.int64)
 
 
+def open_set(
+    path: Path, *, training: bool = False, without: Collection[str] = (), field: str = ""
+) -> PictureSet:
+    """The pictures of a folder, or of a set of people in any other form that training reads.
+
+    `without` leaves out people, and pictures `person/file.jpg`, by name.
+
+    Raises:
+        UserError: as `folder_set` and `evenface.data.readers.read`, whose errors begin with `field`.
+    """
+    name, reader = next((name, reader) for name, reader in READERS.items() if reader.takes(path))
+    if name == "folder":
+        return folder_set(path, training=training, without=without)
+    faces = reader.read(path, field=field or str(path)).without(without)
+    if not len(faces):
+        raise UserError(f"{path}: no pictures left in it; --exclude names everybody")
+    names = [faces.pictures.name(index) for index in range(len(faces))]
+    person = faces.labels.astype(np.int32)
+    return PictureSet(
+        str(path), path, names, person, faces.identities, training=training, packed=faces.pictures
+    )
+
+
 def folder_set(root: Path, *, training: bool = False, without: Collection[str] = ()) -> PictureSet:
     """Every picture below a folder; those at root/<person>/<image> are that person's.
 
-    Hidden files and folders are passed over, as training does. `without` leaves out people by name.
+    Hidden files and folders are passed over, as training does. `without` leaves out people, and pictures
+    `person/file.jpg`, by name.
 
     Raises:
         UserError: no folder, no picture in it, one inside that cannot be opened, or, for training, no picture
@@ -79,7 +125,9 @@ def folder_set(root: Path, *, training: bool = False, without: Collection[str] =
     if not root.is_dir():
         raise UserError(f"{root}: not a folder; give a folder of pictures")
     passed_over: Counter[str] = Counter()
-    names = [name for name in _pictures(root, passed_over) if _owner(name) not in without]
+    names = [
+        name for name in _pictures(root, passed_over) if _owner(name) not in without and name not in without
+    ]
     owners = [_owner(name) for name in names]
     if training and not any(owners):
         read_folder(root, field="--train")  # says what is wrong with it
@@ -101,7 +149,9 @@ def benchmark_sets(benchmarks: Iterable[Benchmark]) -> list[PictureSet]:
             for number, name in enumerate(images.names):
                 crops.setdefault(name, (images, number))
         who = [""] * len(crops) if place.is_file() else _who(place, crops)
-        sets.append(PictureSet(label, place, list(crops), *_by_person(who), crops=list(crops.values())))
+        rule = ", ".join(dict.fromkeys(one.conventions.get("crop", "") for one in together))
+        pictures = list(crops.values())
+        sets.append(PictureSet(label, place, list(crops), *_by_person(who), crops=pictures, crop=rule))
     return sets
 
 

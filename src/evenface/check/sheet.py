@@ -44,11 +44,7 @@ def _tile(seen: Seen, one: Again) -> NDArray[np.uint8]:
     tile = np.full((_SIDE + _TEXT, 2 * _SIDE + 12, 3), 255, dtype=np.uint8)
     for place, index in enumerate((one.picture, one.other)):
         pictures, own = seen.place(index)
-        if pictures.is_alone(own):
-            picture = read_image(pictures.file(own))
-        else:
-            images, number = pictures.crops[own]
-            picture = images.read(number)
+        picture = read_image(pictures.file(own)) if pictures.is_alone(own) else pictures.read(own)
         scale = _SIDE / max(picture.shape[:2])
         size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
