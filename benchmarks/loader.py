@@ -1,13 +1,15 @@
 """How fast pictures come out of the loader, against the bare decoder and against the usual ways.
 
-    python benchmarks/loader.py my-faces/                  a folder of aligned 112x112 pictures, some thousands
-    python benchmarks/loader.py my-faces/ --memory         what a list of 10 million files takes with workers
+    python benchmarks/loader.py my-faces/             a folder of aligned 112x112 pictures, some thousands
+    python benchmarks/loader.py my-faces/ --train     training from it, beside training from memory
+    python benchmarks/loader.py my-faces/ --list      what a list of 10 million files takes with workers
 
 Everything is read once before, so disks play no part, and each way decodes every picture to 112x112 RGB. The
 ways take turns; each figure is the median of its turns, as a share of the bare decoder's in the same turn.
 """
 
 import argparse
+import json
 import multiprocessing
 import os
 import random
@@ -22,11 +24,14 @@ import numpy as np
 import torch
 import webdataset
 from PIL import Image
+from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
-from evenface.data import AugmentConfig, BatchPlan, FaceDataset, FaceSet, Files, loader, read
+from evenface.data import AugmentConfig, BatchPlan, DataConfig, FaceDataset, FaceSet, Files, loader, read
 from evenface.data.writers.shards import ShardWriter
 from evenface.faces import InputFormat
+from evenface.training.config import Config, Named, TrainConfig
+from evenface.training.loop import train
 
 BATCH = 128
 RECIPE = AugmentConfig(rotate=9, scale=0.13, shift=0.06, brightness=0.2, contrast=0.2, gray=0.2, jpeg=0.2)
@@ -146,10 +151,36 @@ def _split(
     return made
 
 
+def training(root: Path, workers: int, turns: int) -> None:
+    """Images a second of a small network that trains on the pictures as they are read, and from memory."""
+    ways = {
+        f"read by {workers} processes": DataConfig(root=root, workers=workers),
+        "read by the one that trains": DataConfig(root=root, workers=0),
+        "in memory": DataConfig(root=root, workers=0, in_memory=True),
+    }
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(turns):
+        for name, data in ways.items():
+            with tempfile.TemporaryDirectory() as folder:
+                options = TrainConfig(epochs=BATCH * 16 / len(read(root)), batch_size=BATCH, log_every=4)
+                config = Config(data=data, backbone=Named("sphereface4"), loss=Named("eqm"), train=options)
+                train(config, Path(folder) / "run", console=Console(quiet=True))
+                lines = map(json.loads, (Path(folder) / "run/log.jsonl").read_text().splitlines())
+                rates = [line["images_per_second"] for line in lines if line["kind"] == "train"]
+                found[name].append(statistics.median(rates[1:]))
+    floor = found["in memory"]
+    for name, rates in found.items():
+        shares = [one / other for one, other in zip(rates, floor, strict=True)]
+        print(
+            f"{name}: {statistics.median(rates):.1f} images/s, {statistics.median(shares):.3f} of in memory "
+            f"({min(shares):.3f} to {max(shares):.3f})"
+        )
+
+
 def _own(process: int) -> float:
     """MiB of a process's memory that it shares with nobody."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    kept = [line.split() for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:"))]
+    kept = [line.split() for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:", "Swap:"))]
     return sum(int(fields[1]) for fields in kept) / 1024
 
 
@@ -194,10 +225,13 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
-    if options.memory:
+    if options.list:
         memory(10_000_000, options.workers)
+    elif options.train:
+        training(options.root, options.workers, options.turns)
     else:
         speed(options.root, options.workers, options.turns)
 

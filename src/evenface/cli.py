@@ -17,7 +17,7 @@ usage: evenface COMMAND ...
   align     find faces in photographs and cut them to the template, for folders of any size
   convert   a set from one form of storage to another: folder, shards, InsightFace's .rec
   sizes     how many images the people of a set have, and how often samplers draw them
-  check     what is missing, broken, doubled or shared in sets of pictures, before a long run
+  check     what is missing, broken, doubled, shared or wrongly labelled, before a long run
   analyze   how evenly a trained model's people lie: scopes, angles, margins, plots
   demo      EqM beside three other losses on the ORL faces: four minutes, one HTML page
   lab       one run on fixed features of real faces, to compare losses: seconds
@@ -35,6 +35,7 @@ TRAIN = """Train a face-recognition model.
 
 examples
   evenface train my-faces/ -o runs/mine                          my-faces/<person>/<image>
+  evenface train faces_emore/ -o runs/mine                       train.rec, .tar shards, LMDB, Parquet
   evenface train my-faces/ --loss cosface --backbone iresnet18 -o runs/cosface
   evenface train recipes/celeb-eqm.toml --data.root DIR --loss.lower 0.55 -o runs/lower
   evenface train --resume runs/mine                              goes on, bit for bit
