@@ -1,0 +1,1 @@
+"""From photographs to crops on the template, `evenface align`."""
