@@ -128,3 +128,11 @@ def test_pictures_in_one_file(tmp_path):
     assert (pictures.person == NOBODY).all() and pictures.people == []
     images, number = pictures.crops[1]
     assert np.array_equal(images.read(number), picture(1))
+
+
+def test_the_sheet_of_an_aligned_set_is_none_of_its_pictures(tmp_path):
+    for name in ("ann/1.png", "sheet.jpg"):
+        write(tmp_path / name, encoded(picture(0)))
+    assert sorted(folder_set(tmp_path).names) == ["ann/1.png", "sheet.jpg"]
+    (tmp_path / "align.json").write_text("{}")
+    assert list(folder_set(tmp_path).names) == ["ann/1.png"]

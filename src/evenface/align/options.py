@@ -14,11 +14,11 @@ from evenface.align.plan import Choice, Fixed, Method, Plan
 from evenface.errors import UserError, require_range
 
 # Private there for now: the fixed crop of the LFW protocol is this one.
-from evenface.evaluation.protocols.lfw import _LFW_A_POINTS, _SIZE
+from evenface.evaluation.protocols.lfw import LFW_A_POINTS, SIZE
 from evenface.faces import InputFormat, similarity, template
 from evenface.faces.landmarks import Order
 
-FIXED = {"lfw-a": Fixed(_SIZE["lfw-a"], _SIZE["lfw-a"], _LFW_A_POINTS)}
+FIXED = {"lfw-a": Fixed(SIZE["lfw-a"], SIZE["lfw-a"], LFW_A_POINTS)}
 """Sets that are aligned already, by name: LFW-a at 160x160 as the LFW protocol's crop has it."""
 
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from evenface.data.readers.folder import SUFFIXES as USUAL
+from evenface.data.readers.folder import SUFFIXES
 from evenface.errors import UserError
 
-SUFFIXES = (*USUAL, ".jpe", ".jfif", ".gif", ".ppm", ".pbm", ".pnm")
-"""What counts as a picture, in capitals too."""
 RESERVED = {"sheet"}
 """Stems that no crop at the top may have: the output's own pictures."""
 

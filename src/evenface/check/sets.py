@@ -125,8 +125,12 @@ def folder_set(root: Path, *, training: bool = False, without: Collection[str] =
     if not root.is_dir():
         raise UserError(f"{root}: not a folder; give a folder of pictures")
     passed_over: Counter[str] = Counter()
+    # What `evenface align` shows of its work is none of the set's pictures.
+    shown = "sheet.jpg" if (root / "align.json").exists() else None
     names = [
-        name for name in _pictures(root, passed_over) if _owner(name) not in without and name not in without
+        name
+        for name in _pictures(root, passed_over)
+        if _owner(name) not in without and name not in without and name != shown
     ]
     owners = [_owner(name) for name in names]
     if training and not any(owners):

@@ -13,10 +13,10 @@ from evenface.faces import TEMPLATE_112, read_image, similarity, warp
 
 Crop = Literal["lfw-a", "template"]
 
-_LFW_A_POINTS = np.array([[54.7, 65.3], [101.0, 64.6], [79.3, 89.6], [60.3, 110.6], [98.7, 109.4]])
+LFW_A_POINTS = np.array([[54.7, 65.3], [101.0, 64.6], [79.3, 89.6], [60.3, 110.6], [98.7, 109.4]])
 """Median five points of LFW-a's pictures at 160x160 pixels; single faces lie 3 to 9 pixels around them."""
-_LFW_A_TO_TEMPLATE = similarity(_LFW_A_POINTS, TEMPLATE_112)
-_SIZE = {"lfw-a": 160, "template": 112}
+_LFW_A_TO_TEMPLATE = similarity(LFW_A_POINTS, TEMPLATE_112)
+SIZE = {"lfw-a": 160, "template": 112}
 CROP_RULE = {"lfw-a": "LFW-a fixed crop", "template": "pictures already on the template"}
 
 
@@ -88,7 +88,7 @@ def _file(name: str, number: str) -> str:
 def load_crop(path: Path, crop: Crop = "lfw-a") -> Image:
     """The aligned 112x112 RGB crop, uint8 (112, 112, 3), of a picture; UserError if it is of another size."""
     image = read_image(path)
-    size = _SIZE[crop]
+    size = SIZE[crop]
     if image.shape[:2] != (size, size):
         raise UserError(
             f"{path}: is {image.shape[1]}x{image.shape[0]} pixels, but crop {crop!r} takes {size}x{size}; "
