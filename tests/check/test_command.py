@@ -55,7 +55,8 @@ def test_what_cannot_be_read(tmp_path, clean, capfd):
     assert found == {
         "cut.jpg": "JPEG, cut short: no end-of-image marker",
         "empty.png": "empty file",
-        "text.jpg": "not a picture: begins with b'<html>not found<'",
+        "text.jpg": "not a picture in JPEG, PNG, BMP, WebP, GIF, PNM or TIFF: "
+        "begins with b'<html>not found<'",
     }
     assert len(rows) == 3
     captured = capfd.readouterr()

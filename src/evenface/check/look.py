@@ -7,22 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from evenface.faces import UnreadableImage, decode_image
+
 Bits = NDArray[np.uint64]
 
 _THUMB = 32  # pixels a side; everything but the decoding is done on this
-_KINDS = {
-    b"\xff\xd8": "JPEG",
-    b"\x89PNG": "PNG",
-    b"BM": "BMP",
-    b"RIFF": "WebP",
-    b"GIF8": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"P2": "PGM",
-    b"P5": "PGM",
-    b"P3": "PPM",
-    b"P6": "PPM",
-}
 
 
 class Look(NamedTuple):
@@ -45,33 +34,30 @@ class Look(NamedTuple):
 
 def look(content: bytes) -> Look | str:
     """Decode a file's bytes and describe the picture, or say in a few words why it is no whole picture."""
-    if not content:
-        return "empty file"
-    try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # such as a header that announces more pixels than OpenCV takes
-        bgr = None
-    kind = next((kind for start, kind in _KINDS.items() if content.startswith(start)), None)
     # OpenCV 5 refuses a JPEG that is cut short; OpenCV 4 returns it with the lower part gray.
-    if kind == "JPEG" and not _has_an_end(content):
+    if content.startswith(b"\xff\xd8") and not _has_an_end(content):
         return "JPEG, cut short: no end-of-image marker"
-    if bgr is None:
-        return f"{kind}, but does not decode" if kind else f"not a picture: begins with {content[:16]!r}"
+    try:
+        rgb = decode_image(content, "")
+    except UnreadableImage as error:
+        if error.why.startswith("not a picture"):  # a page that says 404, for example
+            return f"{error.why}: begins with {content[:16]!r}"
+        return error.why
     digest = int.from_bytes(sha256(content).digest()[:8], "little")
-    return look_at_pixels(np.asarray(bgr, dtype=np.uint8), digest)
+    return look_at_pixels(rgb, digest)
 
 
-def look_at_pixels(bgr: NDArray[np.uint8], digest: int | None = None) -> Look:
-    """Describe a decoded picture (height, width, 3); without a digest its pixels are digested."""
+def look_at_pixels(rgb: NDArray[np.uint8], digest: int | None = None) -> Look:
+    """Describe a decoded RGB picture (height, width, 3); without a digest its pixels are digested."""
     if digest is None:
-        digest = int.from_bytes(sha256(bgr.tobytes()).digest()[:8], "little")
-    thumb = cv2.resize(bgr, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
-    luma = np.asarray(cv2.cvtColor(thumb, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+        digest = int.from_bytes(sha256(rgb.tobytes()).digest()[:8], "little")
+    thumb = cv2.resize(rgb, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
+    luma = np.asarray(cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     return Look(
         digest=digest,
         bits=picture_bits(luma),
-        height=bgr.shape[0],
-        width=bgr.shape[1],
+        height=rgb.shape[0],
+        width=rgb.shape[1],
         tint=int((thumb.max(axis=2) - thumb.min(axis=2)).max()),
         mean=float(luma.mean()),
         deviation=float(luma.std()),

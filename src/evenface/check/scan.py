@@ -113,7 +113,7 @@ def _read(pictures: PictureSet, index: int) -> Look | str:
 
 def _cropped(images: ImageSet, number: int) -> Look | str:
     try:
-        return look_at_pixels(images.read(number)[:, :, ::-1])
+        return look_at_pixels(images.read(number))
     except UserError as error:
         return str(error)
 
