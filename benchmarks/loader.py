@@ -2,6 +2,8 @@
 
     python benchmarks/loader.py my-faces/             a folder of aligned 112x112 pictures, some thousands
     python benchmarks/loader.py my-faces/ --train     training from it, beside training from memory
+    python benchmarks/loader.py my-faces/ --parts     where a picture's time goes
+    python benchmarks/loader.py my-faces/ --watch     what memory does over 80 epochs
     python benchmarks/loader.py my-faces/ --list      what a list of 10 million files takes with workers
 
 Everything is read once before, so disks play no part, and each way decodes every picture to 112x112 RGB. The
@@ -13,9 +15,11 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,7 +33,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from evenface.data import AugmentConfig, BatchPlan, DataConfig, FaceDataset, FaceSet, Files, loader, read
 from evenface.data.writers.shards import ShardWriter
-from evenface.faces import InputFormat
+from evenface.faces import InputFormat, decode_image
 from evenface.training.config import Config, Named, TrainConfig
 from evenface.training.loop import train
 
@@ -177,10 +181,71 @@ def training(root: Path, workers: int, turns: int) -> None:
         )
 
 
+def parts(root: Path) -> None:
+    """Microseconds of one process for a picture, the least of three rounds."""
+    cv2.setNumThreads(0)
+    faces = read(root)
+    chosen = np.random.default_rng(0).permutation(len(faces))[:3000].tolist()
+    contents = [faces.pictures.encoded(i) for i in chosen]
+    keys = [(i, draw) for draw, i in enumerate(chosen)]
+
+    def batches(augment: AugmentConfig | None) -> None:
+        dataset = FaceDataset(faces, InputFormat(112, 112), augment)
+        for start in range(0, len(keys), BATCH):
+            dataset.__getitems__(keys[start : start + BATCH])
+
+    works: dict[str, Callable[[], object]] = {
+        "cv2.imdecode alone": lambda: _decode(contents),
+        "with the checks of what a file announces": lambda: deque(
+            (decode_image(one, "") for one in contents), 0
+        ),
+        "reading the files": lambda: deque(map(faces.pictures.encoded, chosen), 0),
+        "a batch, as it is": lambda: batches(None),
+        "a batch, mirrored at random": lambda: batches(AugmentConfig()),
+    }
+    for name, work in works.items():
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            work()
+            times.append(time.process_time() - began)
+        print(f"{name}: {1e6 * min(times) / len(chosen):.0f} us")
+    plan = BatchPlan(faces.labels, BATCH)
+    dataset = FaceDataset(faces, InputFormat(112, 112), AugmentConfig())
+    before, began = _children(), time.process_time()
+    seen = sum(map(len, loader(dataset, plan, 0, 8 * plan.steps_per_epoch, workers=2)))
+    here = 1e6 * (time.process_time() - began) / seen
+    print(
+        f"in each of two workers: {1e6 * (_children() - before) / seen:.0f} us, and {here:.0f} where they go"
+    )
+
+
+def _children() -> float:
+    """Seconds of processor time of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def watch(root: Path, workers: int, epochs: int = 80) -> None:
+    """MiB of its own in this process and in each worker, ten times on the way."""
+    torch.set_num_threads(1)
+    faces = read(root)
+    plan = BatchPlan(faces.labels, BATCH)
+    dataset = FaceDataset(faces, InputFormat(112, 112), AugmentConfig(rotate=5))
+    steps, seen = plan.steps_per_epoch * epochs, 0
+    for step, batch in enumerate(loader(dataset, plan, 0, steps, workers=workers)):
+        seen += len(batch)
+        if step % (steps // 10) == steps // 20:
+            me = os.getpid()
+            found = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+            each = ", ".join(f"{_own(int(process)):.0f}" for process in found)
+            print(f"{seen:,} pictures: {_own(me):.0f} here, {each} in the workers")
+
+
 def _own(process: int) -> float:
-    """MiB of a process's memory that it shares with nobody."""
+    """MiB that a process has written and shares with nobody; file pages come and go as the system likes."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    kept = [line.split() for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:", "Swap:"))]
+    kept = [line.split() for line in lines if line.startswith(("Private_Dirty:", "Swap:"))]
     return sum(int(fields[1]) for fields in kept) / 1024
 
 
@@ -226,10 +291,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--train", action="store_true")
+    parser.add_argument("--parts", action="store_true")
+    parser.add_argument("--watch", action="store_true")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     if options.list:
         memory(10_000_000, options.workers)
+    elif options.parts:
+        parts(options.root)
+    elif options.watch:
+        watch(options.root, options.workers)
     elif options.train:
         training(options.root, options.workers, options.turns)
     else:

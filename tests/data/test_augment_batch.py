@@ -25,7 +25,8 @@ STRONG = {
 }  # fmt: skip
 # Largest mean difference to the change of one picture, in gray levels. A resized picture is rounded once, not
 # twice; a colour is mixed in fixed point there; a coefficient of JPEG near a half may round either way.
-TOLERANCE = {"low_resolution": 0.35, "blur": 0.15, "saturation": 0.15, "jpeg": 0.8}
+# Gray levels, the worst picture's mean. JPEG: at most 1.25 over 40 seeds, 3.0 or more without the step.
+TOLERANCE = {"low_resolution": 0.35, "blur": 0.15, "saturation": 0.15, "jpeg": 1.5}
 DEVICES = [
     "cpu",
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
@@ -92,7 +93,8 @@ def test_a_step_changes_a_batch_as_it_changes_its_pictures(
 @pytest.mark.parametrize(("height", "width", "colour"), FORMS)
 def test_all_steps_together(height: int, width: int, colour: Colour, device: str) -> None:
     images, draws = pictures(24, height, width, colour), [*range(24)]
-    # JPEG makes more of the roundings before it: a pixel that differs by one may change its whole block.
+    # JPEG makes more of the roundings before it: a pixel that differs by one may change its whole block. Over
+    # 25 seeds the worst picture differs by at most 2.8, and by 17 or more where JPEG is left out.
     for compressed, tolerance in ((0, 0.5), (1, 4)):
         config = AugmentConfig(**{**STRONG, "jpeg": compressed})  # type: ignore[arg-type]
         batch = augment_batch(planes(images).to(device), config, draws, 3, colour)

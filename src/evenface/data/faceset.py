@@ -31,10 +31,20 @@ class FaceSet:
             pictures = Files(map(str, pictures))
         number: dict[str, int] = {}
         seen = np.fromiter((number.setdefault(name, len(number)) for name in names), dtype=np.int64)
-        identities = sorted(number, key=natural)
-        label = np.empty(len(number), dtype=np.int64)
-        label[[number[name] for name in identities]] = np.arange(len(number))
-        return cls(pictures, label[seen], identities)
+        return cls.numbered(pictures, seen, list(number))
+
+    @classmethod
+    def numbered(cls, pictures: Pictures, numbers: NDArray[np.int64], names: Sequence[str]) -> "FaceSet":
+        """The set in which the person on picture i is called `names[numbers[i]]`.
+
+        Two numbers may have one name, which is then one person; a name without a picture is left out.
+        """
+        used = np.flatnonzero(np.bincount(numbers, minlength=len(names))).tolist()
+        identities = sorted({names[number] for number in used}, key=natural)
+        label_of = {name: label for label, name in enumerate(identities)}
+        label = np.zeros(len(names), dtype=np.int64)
+        label[used] = [label_of[names[number]] for number in used]
+        return cls(pictures, label[numbers], identities)
 
     def __len__(self) -> int:
         return len(self.labels)

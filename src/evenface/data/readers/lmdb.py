@@ -21,7 +21,6 @@ from evenface.data.faceset import FaceSet
 from evenface.data.pictures import Names, Pictures
 from evenface.data.plain_pickle import ByteArray, load_plain
 from evenface.data.readers.lmdb_file import DamagedError, entries
-from evenface.data.readers.numbered import numbered
 from evenface.errors import UserError
 from evenface.faces import UnreadableImage
 
@@ -55,7 +54,7 @@ def read_lmdb(path: Path, *, field: str = "data.root") -> FaceSet:
     offsets, sizes = np.array(found.offsets, dtype=np.int64), np.array(found.sizes, dtype=np.int64)
     if len(found.people) == len(keys):
         pictures = LmdbPictures(file, keys, offsets, sizes, pickled=False)
-        return numbered(pictures, np.array(found.people, dtype=np.int64), list(found.names))
+        return FaceSet.numbered(pictures, np.array(found.people, dtype=np.int64), list(found.names))
     if odd := next((key for key in keys if not ("/" in key if found.people else _is_number(key))), None):
         raise UserError(f"{field}: {file}: {_what_is_odd(odd)}; {_CURE}")
     order = sorted(range(len(keys)), key=lambda i: int(keys[i]))

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from evenface.data.faceset import FaceSet
 from evenface.data.pictures import Names, Pictures
-from evenface.data.readers.numbered import numbered
 from evenface.errors import UserError
 from evenface.faces import UnreadableImage
 
@@ -65,7 +64,7 @@ def read_parquet(path: Path, *, field: str = "data.root") -> FaceSet:
     names = pa.chunked_array([one.paths for one in columns])
     unique = not names.null_count and len(names.unique()) == len(names)
     pictures = ParquetPictures(files, columns, Names(map(str, names)) if unique else None)
-    return numbered(pictures, np.concatenate([one.people for one in columns]), list(people))
+    return FaceSet.numbered(pictures, np.concatenate([one.people for one in columns]), list(people))
 
 
 @dataclass(frozen=True, eq=False)

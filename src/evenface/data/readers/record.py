@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from evenface.data.faceset import FaceSet
 from evenface.data.pictures import Names, Pictures
-from evenface.data.readers.numbered import numbered
 from evenface.data.readers.record_list import Listed, read_lst
 from evenface.data.recordio import INEXACT, LONGEST, MAGIC, heads, image_of, read_record, scan
 from evenface.errors import UserError
@@ -69,7 +68,7 @@ def read_records(path: Path, *, field: str = "data.root") -> FaceSet:
     if listed is not None:
         pictured.names = listed.names
         people, names = _by_folder(people, names, listed)
-    return numbered(pictured, people, names)
+    return FaceSet.numbered(pictured, people, names)
 
 
 class RecordPictures(Pictures):
