@@ -147,7 +147,7 @@ def test_combined_margin_holds_its_three_relatives():
 @pytest.mark.parametrize("subcentres", [2, 3, 5])
 def test_subcentre_arcface(subcentres):
     head, x, y = head_and_data("subcentre-arcface", scale=8.0, margin=0.3, subcentres=subcentres)
-    every = torch.cat([head.centres[:, None], head.further], dim=1)
+    every = head.centres
     rows = []
     for e, label in zip(x.tolist(), y.tolist(), strict=True):
         nearest = [min(angle(e, w) for w in group) for group in every.tolist()]
@@ -169,19 +169,17 @@ def test_only_the_nearest_subcentre_of_a_class_learns():
     turns = [[0.0, 1.0, 2.0], [-1.0, -2.0, -3.0]]
     with torch.no_grad():
         every = torch.tensor([[[math.cos(t), math.sin(t)] for t in group] for group in turns])
-        head.centres.copy_(every[:, 0])
-        head.further.copy_(every[:, 1:])
+        head.centres.copy_(every)
     x = torch.tensor([[math.cos(1.2), math.sin(1.2)]], dtype=torch.float64)  # near the second of class 0
     head(x, torch.tensor([0])).backward()
-    moved = torch.cat([head.centres.grad[:, None], head.further.grad], dim=1).norm(dim=2) > 0
+    moved = head.centres.grad.norm(dim=2) > 0
     assert moved.tolist() == [[False, True, False], [False, False, True]]  # 1.2 to -3.0 is 2.08, to -1.0 2.2
 
 
 def test_the_direction_of_a_class_is_its_subcentre_chosen_most_often_in_training():
     head = SubcentreArcFace(2, 2, subcentres=2)
     with torch.no_grad():
-        head.centres.copy_(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
-        head.further.copy_(torch.tensor([[[0.0, 3.0]], [[-1.0, 0.0]]]))
+        head.centres.copy_(torch.tensor([[[1.0, 0.0], [0.0, 3.0]], [[0.0, -1.0], [-1.0, 0.0]]]))
     x = torch.tensor([[1.0, 0.1], [0.1, 1.0], [-0.1, 1.0], [0.2, -1.0]])
     y = torch.tensor([0, 0, 0, 1])
     head.eval()(x, y)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import CentreHead
+from evenface.losses.base import CentreHead, log1pexp
 
 
 class AdaCos(CentreHead):
@@ -39,15 +39,18 @@ class AdaCos(CentreHead):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of scale * cosine."""
-        cosine = self.cosines(embeddings)
+        directions = F.normalize(embeddings)
+        own = self.own_cosine(directions, labels)
         if self.training:
-            self.scale = self._next_scale(cosine.detach(), labels)
-        self.terms = {"scale": self.scale}
-        return F.cross_entropy(self.scale * cosine, labels)
+            with torch.no_grad():
+                self.scale = self._next_scale(directions, labels, own)
+        scale = self.scale  # of this call, also in its backward pass
+        self.terms = {"scale": scale}
+        rivals = self.rivals(directions, labels, lambda cosine: scale * cosine)
+        return log1pexp(rivals - scale * own).mean()
 
-    def _next_scale(self, cosine: Tensor, labels: Tensor) -> Tensor:
-        target = labels[:, None]
-        rivals = (self.scale * cosine).scatter(1, target, -math.inf).logsumexp(dim=(0, 1))
-        angle = cosine.gather(1, target).acos().quantile(0.5).clamp(max=math.pi / 4)
+    def _next_scale(self, directions: Tensor, labels: Tensor, own: Tensor) -> Tensor:
+        rivals = self.rivals(directions, labels, lambda cosine: self.scale * cosine).logsumexp(dim=0)
+        angle = own.acos().quantile(0.5).clamp(max=math.pi / 4)
         # With few classes, all rivals opposite would make log(B) negative and turn the loss around.
         return ((rivals - math.log(len(labels))) / angle.cos()).clamp(min=1e-3)

@@ -62,8 +62,8 @@ class AdaFace(CosineHead):
         self.register_buffer("norm_std", torch.tensor(100.0))
 
     def quality(self, embeddings: Tensor) -> Tensor:
-        """q in [-1, 1] of each embedding, (N, 1), without gradient; in training mode moves the statistics."""
-        length: Tensor = torch.linalg.vector_norm(embeddings.detach(), dim=1, keepdim=True)
+        """q in [-1, 1] of each embedding, (N,), without gradient; in training mode moves the statistics."""
+        length: Tensor = torch.linalg.vector_norm(embeddings.detach(), dim=1)
         norm = length.clamp(max=LARGEST_NORM)
         if self.training and len(norm) > 1:
             self.norm_mean += self.momentum * (norm.mean() - self.norm_mean)
@@ -75,8 +75,7 @@ class AdaFace(CosineHead):
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of s * cosine with the target's changed."""
         shift = self.margin * self.quality(embeddings)
-        cosine = self.cosines(embeddings)
-        target = labels[:, None]
-        angle = cosine.gather(1, target).clamp(-COSINE_LIMIT, COSINE_LIMIT).acos()
+        directions = F.normalize(embeddings)
+        angle = self.own_cosine(directions, labels).clamp(-COSINE_LIMIT, COSINE_LIMIT).acos()
         own = (angle - shift).clamp(0.0, math.pi).cos() - (shift + self.margin)
-        return F.cross_entropy(self.scale * cosine.scatter(1, target, own), labels)
+        return self.cross_entropy(directions, labels, own).mean()

@@ -28,12 +28,14 @@ class AdaptiveFace(CosineHead):
         margin_weight: lambda, 0 or more.
 
     Attributes:
-        margins: parameter (num_classes,), cosine, 0 to 1 at each training step.
+        margins: parameter (P,) of the classes held, cosine, 0 to 1 at each training step.
         terms: after each call "softmax", and "margin": the mean of the margins.
 
     Raises:
         UserError: an argument outside its range.
     """
+
+    PER_CLASS = ("centres", "margins")
 
     def __init__(
         self,
@@ -48,16 +50,17 @@ class AdaptiveFace(CosineHead):
         require_range("loss.margin", margin, 0.0, 1.0)
         require_range("loss.margin_weight", margin_weight, 0.0, 1e6)
         self.margin_weight = margin_weight
-        self.margins = nn.Parameter(torch.full((num_classes,), margin))
+        self.margins = nn.Parameter(torch.full((len(self.classes),), margin))
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy + margin_weight * (1 - mean margin); in training mode margins are held first."""
         if self.training:
             with torch.no_grad():
                 self.margins.clamp_(0.0, 1.0)
-        cosine = self.cosines(embeddings)
-        margins, target = self.margins.to(cosine), labels[:, None]
-        own = cosine.gather(1, target) - margins[target]
-        softmax = F.cross_entropy(self.scale * cosine.scatter(1, target, own), labels)
-        self.terms = {"softmax": softmax.detach(), "margin": margins.detach().mean()}
-        return softmax + self.margin_weight * (1.0 - margins.mean())
+        directions = F.normalize(embeddings)
+        margins = self.margins.to(directions)
+        own = self.own_cosine(directions, labels) - self.classes.of(margins, labels)
+        softmax = self.cross_entropy(directions, labels, own).mean()
+        mean = self.classes.sum(margins.sum()) / self.num_classes
+        self.terms = {"softmax": softmax.detach(), "margin": mean.detach()}
+        return softmax + self.margin_weight * (1.0 - mean)

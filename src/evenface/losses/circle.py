@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import CosineHead
+from evenface.losses.base import CosineHead, log1pexp
 
 
 class Circle(CosineHead):
@@ -31,8 +31,11 @@ class Circle(CosineHead):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of the weighted logits."""
-        cosine, target, m = self.cosines(embeddings), labels[:, None], self.margin
-        own = cosine.gather(1, target)
-        near = (1.0 + m - own.detach()) * (own - (1.0 - m))
-        far = (cosine.detach() + m).clamp(min=0.0) * (cosine - m)
-        return F.cross_entropy(self.scale * far.scatter(1, target, near), labels)
+        directions, m = F.normalize(embeddings), self.margin
+        own = self.own_cosine(directions, labels)
+        near = self.scale * (1.0 + m - own.detach()) * (own - (1.0 - m))
+        return log1pexp(self.rivals(directions, labels, self.rival_logit) - near).mean()
+
+    def rival_logit(self, cosine: Tensor) -> Tensor:
+        """s max(0, c + m) (c - m), the first factor a constant."""
+        return self.scale * (cosine.detach() + self.margin).clamp(min=0.0) * (cosine - self.margin)

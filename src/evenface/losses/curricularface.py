@@ -6,6 +6,7 @@ from torch import Tensor
 
 from evenface.errors import require_range
 from evenface.losses.arcface import ArcFace
+from evenface.losses.base import log1pexp
 
 
 class CurricularFace(ArcFace):
@@ -49,11 +50,16 @@ class CurricularFace(ArcFace):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy with the hard rivals changed; in training mode each call moves t."""
-        cosine = self.cosines(embeddings)
-        target = labels[:, None]
-        plain = cosine.gather(1, target)
+        directions = F.normalize(embeddings)
+        plain = self.own_cosine(directions, labels)
         if self.training:
             self.t += self.momentum * (plain.detach().mean() - self.t)
         own = self.target_cosine(plain)
-        rivals = torch.where(cosine > own, cosine * (self.t + cosine), cosine)
-        return F.cross_entropy(self.scale * rivals.scatter(1, target, own), labels)
+        threshold = own.detach()[:, None]
+        # t as it is now, also in the backward pass, which computes the logits again.
+        t = self.t.clone()
+
+        def rival_logit(cosine: Tensor) -> Tensor:
+            return self.scale * torch.where(cosine > threshold, cosine * (t + cosine), cosine)
+
+        return log1pexp(self.rivals(directions, labels, rival_logit) - self.scale * own).mean()

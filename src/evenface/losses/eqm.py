@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import UserError, require_range
-from evenface.losses.base import CosineHead
+from evenface.losses.base import CosineHead, log1pexp
 from evenface.losses.ladder import least_largest_cosine
 
 
@@ -83,27 +83,27 @@ class EqM(CosineHead):
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """(gain / s) (L_sample + centre_weight R)."""
         present, position = torch.unique(labels, return_inverse=True)
-        cosine = self.cosines(embeddings)
-        own = cosine.gather(1, labels[:, None]).squeeze(1)
+        directions = F.normalize(embeddings)
+        own = self.own_cosine(directions, labels)
+        rows, classes, upper = directions, labels, directions.new_full((len(labels), 1), self.upper)
+        if (
+            self.centre_weight
+        ):  # the present centres are rows beside the samples, for one pass over the classes
+            rows = torch.cat([rows, F.normalize(self.own(present))])
+            classes = torch.cat([labels, present])
+            upper = torch.cat([upper, upper.new_full((len(present), 1), self.centre_upper)])
+        rivals = self.rivals(rows, classes, lambda cosine: self.scale * (cosine - upper))
+        rivals = log1pexp(rivals)  # the reference logit, 0, beside them
+
         above = self.scale * (own - self.lower)
-        each = F.softplus(self._log1p_rivals(cosine - self.upper, labels) - above)
+        each = log1pexp(rivals[: len(labels)] - above)
         weight = _softmax_by_group(-self.hardness * above.detach(), position, len(present))
         sample = (weight * each).sum() / len(present)
-
-        if self.centre_weight:
-            directions = self.directions()
-            between = (directions[present] @ directions.T).clamp(-1.0, 1.0)
-            centre = self._log1p_rivals(between - self.centre_upper, present).mean()
-        else:
-            centre = torch.zeros_like(sample)
+        centre = rivals[len(labels) :].mean() if self.centre_weight else torch.zeros_like(sample)
 
         factor = self.gain / self.scale
         self.terms = {"sample": factor * sample.detach(), "centre": factor * centre.detach()}
         return factor * (sample + self.centre_weight * centre)
-
-    def _log1p_rivals(self, excess: Tensor, own: Tensor) -> Tensor:
-        """log(1 + sum_{j != own} exp(s excess_j)) of each row: the own class's place takes the 1 = exp(0)."""
-        return (self.scale * excess).scatter(1, own[:, None], 0.0).logsumexp(dim=1)
 
 
 def _softmax_by_group(logits: Tensor, group: Tensor, groups: int) -> Tensor:

@@ -31,7 +31,8 @@ class Focal(CosineHead):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean of -(1 - p)^gamma log p."""
-        surprise = F.cross_entropy(self.scale * self.cosines(embeddings), labels, reduction="none")
+        directions = F.normalize(embeddings)
+        surprise = self.cross_entropy(directions, labels, self.own_cosine(directions, labels))
         # 1 - p by expm1, exact near p = 1; off 0, where a power below 1 has an infinite slope.
         missing = (-torch.expm1(-surprise)).clamp(min=torch.finfo(surprise.dtype).tiny)
         return (missing**self.gamma * surprise).mean()

@@ -22,13 +22,17 @@ class LDAM(CosineHead):
         max_margin: margin of the smallest class, cosine, 0 to 2.
 
     Attributes:
-        class_sizes: buffer (num_classes,), int64, images of each class.
+        class_sizes: buffer (P,), int64, images of each class held.
+        least_size: buffer (), int64, images of the smallest class of all.
 
     Raises:
         UserError: an argument outside its range.
     """
 
+    PER_CLASS = ("centres", "class_sizes")
+
     class_sizes: Tensor
+    least_size: Tensor
 
     def __init__(
         self, num_classes: int, embedding_size: int, *, scale: float = 30.0, max_margin: float = 0.5
@@ -36,7 +40,8 @@ class LDAM(CosineHead):
         super().__init__(num_classes, embedding_size, scale=scale)
         require_range("loss.max_margin", max_margin, 0.0, 2.0)
         self.max_margin = max_margin
-        self.register_buffer("class_sizes", torch.ones(num_classes, dtype=torch.int64))
+        self.register_buffer("class_sizes", torch.ones(len(self.classes), dtype=torch.int64))
+        self.register_buffer("least_size", torch.ones((), dtype=torch.int64))
 
     def use_class_sizes(self, sizes: Tensor) -> None:
         """Set the margins by the number of training images of each class.
@@ -47,7 +52,7 @@ class LDAM(CosineHead):
         Raises:
             UserError: another shape, or a class without images.
         """
-        if sizes.shape != self.class_sizes.shape:
+        if sizes.shape != (self.num_classes,):
             raise UserError(
                 f"class sizes: expected one for each of {self.num_classes} classes, got {tuple(sizes.shape)}"
             )
@@ -56,16 +61,16 @@ class LDAM(CosineHead):
             raise UserError(
                 f"class sizes: class {int(sizes.argmin())} has {least} images; each needs 1 or more"
             )
-        self.class_sizes.copy_(sizes)
+        self.class_sizes.copy_(sizes[self.classes.start : self.classes.stop])
+        self.least_size.fill_(least)
 
     def margins(self) -> Tensor:
-        """The margin of each class, (num_classes,), float32 (float64 if the head is)."""
-        ratio = self.class_sizes.to(self.precision()) / self.class_sizes.min()
+        """The margin of each class held, (P,), float32 (float64 if the head is)."""
+        ratio = self.class_sizes.to(self.precision()) / self.least_size
         return self.max_margin * ratio**-0.25
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of s * cosine, the target's cosine less its class's margin."""
-        cosine = self.cosines(embeddings)
-        target = labels[:, None]
-        own = cosine.gather(1, target) - self.margins()[target]
-        return F.cross_entropy(self.scale * cosine.scatter(1, target, own), labels)
+        directions = F.normalize(embeddings)
+        own = self.own_cosine(directions, labels) - self.classes.of(self.margins(), labels)
+        return self.cross_entropy(directions, labels, own).mean()

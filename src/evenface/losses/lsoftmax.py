@@ -1,8 +1,10 @@
 """L-Softmax."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from evenface.losses.base import log1pexp
 from evenface.losses.sphereface import SphereFace
 
 
@@ -46,7 +48,10 @@ class LSoftmax(SphereFace):
             power=power,
         )
 
-    def lengths(self, embeddings: Tensor) -> Tensor:
-        """|x| |w_j|, (N, num_classes)."""
-        centres: Tensor = torch.linalg.vector_norm(self.centres.to(embeddings), dim=1)
-        return super().lengths(embeddings) * centres
+    def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy; in training mode each call is one step of the annealing."""
+        centres = self.own(labels)
+        lengths = torch.linalg.vector_norm(embeddings, dim=1) * torch.linalg.vector_norm(centres, dim=1)
+        cosine = (F.normalize(embeddings) * F.normalize(centres)).sum(dim=1).clamp(-1.0, 1.0)
+        rivals = self.rivals(embeddings, labels, lambda logit: logit, raw=True)
+        return log1pexp(rivals - lengths * self.annealed(cosine)).mean()

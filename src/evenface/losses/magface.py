@@ -75,12 +75,11 @@ class MagFace(CosineHead):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy + norm_weight * mean g."""
-        length: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+        length: Tensor = torch.linalg.vector_norm(embeddings, dim=1)
         norm = length.clamp(self.least_norm, self.largest_norm)
-        cosine = self.cosines(embeddings)
-        target = labels[:, None]
-        own = add_angle(cosine.gather(1, target), self.margins(norm))
-        softmax = F.cross_entropy(self.scale * cosine.scatter(1, target, own), labels)
+        directions = F.normalize(embeddings)
+        own = add_angle(self.own_cosine(directions, labels), self.margins(norm))
+        softmax = self.cross_entropy(directions, labels, own).mean()
         magnitude = (1.0 / norm + norm / self.largest_norm**2).mean()
         self.terms = {"softmax": softmax.detach(), "magnitude": magnitude.detach()}
         return softmax + self.norm_weight * magnitude

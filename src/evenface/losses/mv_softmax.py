@@ -8,7 +8,7 @@ from torch import Tensor
 
 from evenface.errors import require_range
 from evenface.losses.arcface import add_angle
-from evenface.losses.base import CosineHead
+from evenface.losses.base import CosineHead, log1pexp
 
 
 class MVSoftmax(CosineHead):
@@ -40,12 +40,15 @@ class MVSoftmax(CosineHead):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy with the winning rivals raised."""
-        cosine = self.cosines(embeddings)
-        target = labels[:, None]
-        own = self.target_cosine(cosine.gather(1, target).squeeze(1))[:, None]
-        raised = cosine + self.emphasis * ((cosine + 1.0) if self.adaptive else 1.0)
-        rivals = torch.where(cosine > own, raised, cosine)
-        return F.cross_entropy(self.scale * rivals.scatter(1, target, own), labels)
+        directions = F.normalize(embeddings)
+        own = self.target_cosine(self.own_cosine(directions, labels))
+        threshold = own.detach()[:, None]
+
+        def rival_logit(cosine: Tensor) -> Tensor:
+            raised = cosine + self.emphasis * ((cosine + 1.0) if self.adaptive else 1.0)
+            return self.scale * torch.where(cosine > threshold, raised, cosine)
+
+        return log1pexp(self.rivals(directions, labels, rival_logit) - self.scale * own).mean()
 
 
 class MVAMSoftmax(MVSoftmax):

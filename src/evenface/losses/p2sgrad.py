@@ -1,5 +1,7 @@
 """P2SGrad."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.losses.base import CentreHead
@@ -21,6 +23,7 @@ class P2SGrad(CentreHead):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean over the batch of 1/2 sum_j (c_ij - [j = y])^2."""
-        cosine, target = self.cosines(embeddings), labels[:, None]
-        error = cosine.scatter(1, target, cosine.gather(1, target) - 1.0)
-        return 0.5 * error.square().sum(dim=1).mean()
+        directions = F.normalize(embeddings)
+        own = (self.own_cosine(directions, labels) - 1.0).square()
+        rivals = self.rivals(directions, labels, torch.square, reduce="sum")
+        return 0.5 * (own + rivals).mean()

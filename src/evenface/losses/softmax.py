@@ -1,10 +1,9 @@
 """The two losses without a margin."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evenface.losses.base import CentreHead, CosineHead
+from evenface.losses.base import CentreHead, CosineHead, log1pexp
 
 
 class Softmax(CentreHead):
@@ -18,15 +17,17 @@ class Softmax(CentreHead):
         UserError: an argument outside its range.
     """
 
+    PER_CLASS = ("centres", "bias")
+
     def __init__(self, num_classes: int, embedding_size: int):
         super().__init__(num_classes, embedding_size)
-        self.bias = nn.Parameter(torch.zeros(num_classes))
+        self.bias = nn.Parameter(torch.zeros(len(self.classes)))
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy."""
-        return F.cross_entropy(
-            F.linear(embeddings, self.centres.to(embeddings), self.bias.to(embeddings)), labels
-        )
+        own = (embeddings * self.own(labels)).sum(dim=1) + self.own(labels, "bias")
+        rivals = self.rivals(embeddings, labels, lambda logit: logit, raw=True, bias="bias")
+        return log1pexp(rivals - own).mean()
 
 
 class NormalizedSoftmax(CosineHead):

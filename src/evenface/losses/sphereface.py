@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import COSINE_LIMIT, CentreHead
+from evenface.losses.base import COSINE_LIMIT, CentreHead, log1pexp
 
 
 def falling_cosine(phase: Tensor) -> Tensor:
@@ -74,18 +74,16 @@ class SphereFace(CentreHead):
         """psi of the angle whose cosine (N,) is given."""
         return falling_cosine(self.margin * cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT).acos())
 
-    def lengths(self, embeddings: Tensor) -> Tensor:
-        """What multiplies the cosines of embeddings (N, embedding_size): their length |x|, (N, 1)."""
-        length: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-        return length
-
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy; in training mode each call is one step of the annealing."""
+        length = torch.linalg.vector_norm(embeddings, dim=1)
+        own = self.annealed(self.own_cosine(F.normalize(embeddings), labels))
+        rivals = self.rivals(embeddings, labels, lambda logit: logit)  # |x| cos(angle)
+        return log1pexp(rivals - length * own).mean()
+
+    def annealed(self, cosine: Tensor) -> Tensor:
+        """What becomes of a target's cosine (N,); in training mode each call is one step of the annealing."""
         if self.training:
             self.step += 1
         weight = self.annealing()
-        cosine = self.cosines(embeddings)
-        target = labels[:, None]
-        own = cosine.gather(1, target).squeeze(1)
-        changed = (weight * own + self.psi(own)) / (1.0 + weight)
-        return F.cross_entropy(self.lengths(embeddings) * cosine.scatter(1, target, changed[:, None]), labels)
+        return (weight * cosine + self.psi(cosine)) / (1.0 + weight)

@@ -75,14 +75,20 @@ class SphereFace2(CosineHead):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean L_i."""
-        cosine = self.cosines(embeddings)
-        shaped = 2.0 * ((cosine + 1.0) / 2.0) ** self.exponent - 1.0
-        shaped = cosine + (shaped - cosine).detach()
-        target, bias = labels[:, None], self.bias.to(cosine)
-        own = F.softplus(-self.scale * (shaped.gather(1, target) - self.margin) - bias).mean()
-        each = F.softplus(self.scale * (shaped + self.margin) + bias)
-        rivals = each.scatter(1, target, 0.0).sum(dim=1).mean()
+        directions = F.normalize(embeddings)
+        shaped = self.shaped(self.own_cosine(directions, labels))
+        own = F.softplus(-self.scale * (shaped - self.margin) - self.bias.to(shaped)).mean()
+        rivals = self.rivals(directions, labels, self.rival_term, self.bias, reduce="sum").mean()
         factor = self.gain / self.scale
         own, rivals = factor * self.target_weight * own, factor * (1.0 - self.target_weight) * rivals
         self.terms = {"target": own.detach(), "rivals": rivals.detach()}
         return own + rivals
+
+    def shaped(self, cosine: Tensor) -> Tensor:
+        """g of cosines, with the slope of the cosine."""
+        changed = 2.0 * ((cosine.clamp(min=-1.0) + 1.0) / 2.0) ** self.exponent - 1.0
+        return cosine + (changed - cosine).detach()
+
+    def rival_term(self, cosine: Tensor, bias: Tensor) -> Tensor:
+        """log(1 + exp(s (g(c) + m) + b)) of rivals' cosines."""
+        return F.softplus(self.scale * (self.shaped(cosine) + self.margin) + bias)

@@ -3,12 +3,11 @@
 import math
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range, unknown
-from evenface.losses.base import CosineHead
+from evenface.losses.base import CosineHead, log1pexp
 
 VERSIONS = ("v1", "v2")
 
@@ -55,12 +54,15 @@ class SphereFaceR(CosineHead):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of s * cosine with the margin on one side, its gradient that of no margin."""
-        cosine = self.cosines(embeddings)
-        with torch.no_grad():
-            target = labels[:, None]
-            own = cosine.gather(1, target)
-            if self.version == "v1":
-                changed = cosine.scatter(1, target, (self.margin * own.acos()).clamp(max=math.pi).cos())
-            else:
-                changed = (cosine.acos() / self.margin).cos().scatter(1, target, own)
-        return F.cross_entropy(self.scale * (cosine + (changed - cosine).detach()), labels)
+        directions = F.normalize(embeddings)
+        own = self.own_cosine(directions, labels)
+        if self.version == "v1":
+            changed = (self.margin * own.detach().acos()).clamp(max=math.pi).cos()
+            return self.cross_entropy(directions, labels, own + (changed - own).detach()).mean()
+        rivals = self.rivals(directions, labels, self.rival_logit)
+        return log1pexp(rivals - self.scale * own).mean()
+
+    def rival_logit(self, cosine: Tensor) -> Tensor:
+        """s cos(angle / m), with the slope of s cos(angle)."""
+        changed = (cosine.detach().clamp(-1.0, 1.0).acos() / self.margin).cos()
+        return self.scale * (cosine + (changed - cosine).detach())

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from evenface.errors import require_range
 from evenface.losses.arcface import ArcFace
-from evenface.losses.base import INITIAL_STD
 
 
 class SubcentreArcFace(ArcFace):
@@ -23,13 +22,14 @@ class SubcentreArcFace(ArcFace):
         subcentres: K, 2 to 100.
 
     Attributes:
-        centres: parameter (num_classes, embedding_size), the first sub-centre of each class.
-        further: parameter (num_classes, subcentres - 1, embedding_size), the others.
-        chosen: buffer (num_classes, subcentres), int64, how many training samples had each as their nearest.
+        centres: parameter (P, subcentres, embedding_size) of the P classes held.
+        chosen: buffer (P, subcentres), int64, how many training samples had each as their nearest.
 
     Raises:
         UserError: an argument outside its range.
     """
+
+    PER_CLASS = ("centres", "chosen")
 
     chosen: Tensor
 
@@ -45,30 +45,30 @@ class SubcentreArcFace(ArcFace):
         super().__init__(num_classes, embedding_size, scale=scale, margin=margin)
         require_range("loss.subcentres", subcentres, 2, 100)
         self.subcentres = int(subcentres)
-        further = torch.empty(num_classes, self.subcentres - 1, embedding_size)
-        self.further = nn.Parameter(further.normal_(std=INITIAL_STD))
-        self.register_buffer("chosen", torch.zeros(num_classes, self.subcentres, dtype=torch.int64))
-
-    def all_directions(self) -> Tensor:
-        """The L2-normalised sub-centres, (num_classes, subcentres, embedding_size)."""
-        every = torch.cat([self.centres[:, None], self.further], dim=1)
-        return F.normalize(every.to(self.precision()), dim=2)
+        self.centres = nn.Parameter(self.drawn_centres(self.subcentres, embedding_size))
+        chosen = torch.zeros(len(self.classes), self.subcentres, dtype=torch.int64)
+        self.register_buffer("chosen", chosen)
 
     def directions(self) -> Tensor:
-        """The dominant sub-centre of each class, the one chosen most often, (num_classes, embedding_size)."""
-        rows = torch.arange(self.num_classes, device=self.chosen.device)
-        return self.all_directions()[rows, self.chosen.argmax(dim=1)]
+        """The dominant sub-centre of each class held, the one chosen most often, (P, embedding_size)."""
+        rows = torch.arange(len(self.classes), device=self.chosen.device)
+        return F.normalize(self.centres[rows, self.chosen.argmax(dim=1)].to(self.precision()))
 
-    def cosines(self, embeddings: Tensor) -> Tensor:
-        """Cosines (N, num_classes) in [-1, 1] between embeddings and the nearest sub-centre of each class."""
-        cosine = (F.normalize(embeddings) @ self.all_directions().flatten(0, 1).T).clamp(-1.0, 1.0)
-        return cosine.view(-1, self.num_classes, self.subcentres).max(dim=2).values
+    def own_cosine(self, directions: Tensor, labels: Tensor) -> Tensor:
+        """Cosines (N,) in [-1, 1] of directions (N, embedding_size) and their own nearest sub-centres."""
+        return self._own_cosines(directions, labels).max(dim=1).values
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """ArcFace's loss; in training mode each sample's choice is counted."""
         if self.training:
             with torch.no_grad():
-                own = F.normalize(embeddings)[:, None] * self.all_directions()[labels]
-                nearest = own.sum(dim=2).argmax(dim=1)
-                self.chosen.index_put_((labels, nearest), torch.ones_like(labels), accumulate=True)
+                nearest = self._own_cosines(F.normalize(embeddings), labels).argmax(dim=1)
+            position = self.classes.position(labels)
+            held = position >= 0
+            place = (position[held], nearest[held])
+            self.chosen.index_put_(place, torch.ones_like(nearest[held]), accumulate=True)
         return super().loss(embeddings, labels)
+
+    def _own_cosines(self, directions: Tensor, labels: Tensor) -> Tensor:
+        every = F.normalize(self.own(labels), dim=2)
+        return (directions[:, None] * every).sum(dim=2).clamp(-1.0, 1.0)

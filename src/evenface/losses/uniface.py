@@ -54,10 +54,14 @@ class UniFace(CosineHead):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean L_i."""
-        cosine = self.cosines(embeddings)
-        target, bias = labels[:, None], self.bias.to(cosine)
-        own = F.softplus(bias - self.scale * (cosine.gather(1, target) - self.margin)).mean()
-        each = F.softplus(self.scale * cosine - bias)
-        rivals = self.rival_weight * each.scatter(1, target, 0.0).sum(dim=1).mean()
+        directions = F.normalize(embeddings)
+        cosine = self.own_cosine(directions, labels)
+        own = F.softplus(self.bias.to(cosine) - self.scale * (cosine - self.margin)).mean()
+        each = self.rivals(directions, labels, self.rival_term, self.bias, reduce="sum")
+        rivals = self.rival_weight * each.mean()
         self.terms = {"target": own.detach(), "rivals": rivals.detach()}
         return own + rivals
+
+    def rival_term(self, cosine: Tensor, bias: Tensor) -> Tensor:
+        """log(1 + exp(s c - b)) of rivals' cosines."""
+        return F.softplus(self.scale * cosine - bias)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from evenface.errors import require_range
 from evenface.losses.arcface import ArcFace
+from evenface.losses.base import log1pexp
 
 
 class UNPG(ArcFace):
@@ -40,9 +41,8 @@ class UNPG(ArcFace):
         require_range("loss.whisker", whisker, 0.0, 1e3)
         self.whisker = whisker
 
-    def rival_pairs(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def rival_pairs(self, directions: Tensor, labels: Tensor) -> Tensor:
         """Cosines, (pairs,), of the pairs of different classes that are kept, each pair once."""
-        directions = F.normalize(embeddings)
         cosine = (directions @ directions.T).clamp(-1.0, 1.0)[labels[:, None] < labels].sort().values
         if len(cosine) == 0:
             return cosine
@@ -52,10 +52,9 @@ class UNPG(ArcFace):
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy, each softmax with the kept pairs; ArcFace's in a batch of one class."""
-        cosine = self.cosines(embeddings)
-        target = labels[:, None]
-        own = self.target_cosine(cosine.gather(1, target))
-        logits = self.scale * cosine.scatter(1, target, own)
+        directions = F.normalize(embeddings)
+        own = self.target_cosine(self.own_cosine(directions, labels))
+        rivals = self.rivals(directions, labels, lambda cosine: self.scale * cosine)
         # One logit stands for all pairs: a softmax sees only the sum of their exponentials.
-        pairs = (self.scale * self.rival_pairs(embeddings, labels)).logsumexp(dim=0)
-        return F.cross_entropy(torch.cat([logits, pairs.expand(len(labels), 1)], dim=1), labels)
+        pairs = (self.scale * self.rival_pairs(directions, labels)).logsumexp(dim=0)
+        return log1pexp(torch.logaddexp(rivals, pairs) - self.scale * own).mean()

@@ -1,11 +1,13 @@
 """What every regulariser shares."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from evenface.errors import require_range
 from evenface.losses.base import CentreHead
+from evenface.losses.classes import Classes
 
 
 class Regulariser(nn.Module, ABC):
@@ -20,11 +22,15 @@ class Regulariser(nn.Module, ABC):
         UserError: the weight is outside its range.
     """
 
+    PER_CLASS: ClassVar[tuple[str, ...]] = ()
+    """Names of the parameters and buffers whose first dimension is the classes that this process holds."""
+
     def __init__(self, num_classes: int, embedding_size: int, *, weight: float):
         super().__init__()
         require_range("regularisers.weight", weight, 0.0, 1e6)
         self.num_classes = num_classes
         self.embedding_size = embedding_size
+        self.classes = Classes.here(num_classes)
         self.weight = weight
 
     @abstractmethod

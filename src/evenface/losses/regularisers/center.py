@@ -25,11 +25,13 @@ class CenterLoss(Regulariser):
         alpha: how fast the centres move, 0 to 1.
 
     Attributes:
-        centres: buffer (num_classes, embedding_size).
+        centres: buffer (P, embedding_size) of the P classes that this process holds.
 
     Raises:
         UserError: an argument outside its range.
     """
+
+    PER_CLASS = ("centres",)
 
     centres: Tensor
 
@@ -37,13 +39,15 @@ class CenterLoss(Regulariser):
         super().__init__(num_classes, embedding_size, weight=weight)
         require_range("regularisers.center.alpha", alpha, 0.0, 1.0)
         self.alpha = alpha
-        self.register_buffer("centres", torch.zeros(num_classes, embedding_size))
+        self.register_buffer("centres", torch.zeros(len(self.classes), embedding_size))
 
     def forward(self, embeddings: Tensor, labels: Tensor, head: CentreHead) -> Tensor:
         """Half the mean squared distance to the centres, which move afterwards."""
-        difference = embeddings - self.centres[labels]
+        difference = embeddings - self.classes.of(self.centres, labels).to(embeddings)
         if self.training:
             counts = torch.bincount(labels, minlength=self.num_classes)[labels]
             step = self.alpha * difference.detach() / (1 + counts)[:, None]
-            self.centres.index_add_(0, labels, step.to(self.centres))
+            position = self.classes.position(labels)
+            held = position >= 0
+            self.centres.index_add_(0, position[held], step[held].to(self.centres))
         return 0.5 * difference.square().sum(dim=1).mean()

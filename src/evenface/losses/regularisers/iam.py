@@ -2,6 +2,8 @@
 
 import math
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range
@@ -36,6 +38,8 @@ class IAM(Regulariser):
 
     def forward(self, embeddings: Tensor, labels: Tensor, head: CentreHead) -> Tensor:
         """The mean log of the rivals' mean share, below 0 by log(C - 1) or more."""
-        logits = self.scale * head.cosines(embeddings)
-        rivals = logits.scatter(1, labels[:, None], -math.inf).logsumexp(dim=1)
-        return (rivals - logits.logsumexp(dim=1)).mean() - math.log(self.num_classes - 1)
+        directions = F.normalize(embeddings)
+        with head.reading(labels):
+            rivals = head.rivals(directions, labels, lambda cosine: self.scale * cosine)
+            every = torch.logaddexp(rivals, self.scale * head.own_cosine(directions, labels))
+        return (rivals - every).mean() - math.log(self.num_classes - 1)

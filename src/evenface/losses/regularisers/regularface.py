@@ -28,5 +28,5 @@ class RegularFace(Regulariser):
 
     def forward(self, embeddings: Tensor, labels: Tensor, head: CentreHead) -> Tensor:
         """The mean cosine to the nearest other centre, -1 to 1."""
-        directions = head.directions()
+        directions = head.all_directions()
         return (directions @ directions.T).fill_diagonal_(-math.inf).amax(dim=1).mean()

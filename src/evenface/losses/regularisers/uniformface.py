@@ -31,7 +31,7 @@ class UniformFace(Regulariser):
 
     def forward(self, embeddings: Tensor, labels: Tensor, head: CentreHead) -> Tensor:
         """The mean potential energy of two centres, 1/3 (all opposite) to 1 (all in one place)."""
-        directions = head.directions()
+        directions = head.all_directions()
         squared = (2.0 - 2.0 * (directions @ directions.T)).clamp_min(_LEAST_SQUARED_DISTANCE)
         energy = (1.0 / (1.0 + torch.sqrt(squared))).fill_diagonal_(0.0)
         return energy.sum() / (self.num_classes * (self.num_classes - 1))

@@ -1,0 +1,154 @@
+"""What a loss makes of all rival classes, in blocks of classes: N x C values are never in memory at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from evenface.losses.columns import Columns
+
+Change = Callable[..., Tensor]
+"""Elementwise: cosines (M, n) of M rows and some classes, and parameters, to logits or terms (M, n)."""
+
+# Entries of one block of cosines. On a CPU a few such blocks stay in the cache; a GPU wants large products.
+_BLOCK = {"cpu": 2**18, "cuda": 2**25}
+_LEAST_NORM = 1e-12  # as torch.nn.functional.normalize has it
+
+
+@dataclass(frozen=True, eq=False)
+class Rivals:
+    """A reduction over the classes that are not a row's own.
+
+    Attributes:
+        centres: of the classes, (P, D) or (P, K, D) for K sub-centres, of which the nearest counts.
+        change: from cosines to logits or terms; with a gradient by autograd, block by block.
+        reduce: "logsumexp" or "sum" of what `change` gives.
+        raw: take products with the centres as they are in place of cosines.
+        bias: (P,), added to the products; None adds nothing.
+        log_weight: (P,), log of how many classes each stands for; None is one each.
+    """
+
+    centres: Columns
+    change: Change
+    reduce: Literal["logsumexp", "sum"]
+    raw: bool = False
+    bias: Columns | None = None
+    log_weight: Tensor | None = None
+
+    def __call__(self, rows: Tensor, labels: Tensor, *parameters: Tensor) -> Tensor:
+        """Of rows (M, D) and their own classes (M,), over the classes that this process holds: (M,).
+
+        Where there is no rival, the sum is 0 and the logsumexp -inf. Gradients reach the rows, the centres,
+        the bias and the parameters.
+        """
+        biases = self.bias.token if self.bias else None
+        value: Tensor = _Reduced.apply(self, rows, labels, self.centres.token, biases, *parameters)  # type: ignore[no-untyped-call]
+        return value
+
+    def products(self, rows: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Of rows (M, D) with the classes of a block: (M, nK) products, (nK, D) centres, (nK,) 1 / norms."""
+        centres = self.centres.block(start, stop).view(-1, rows.shape[1])
+        product = rows @ centres.T
+        if self.raw:
+            if self.bias:
+                product += self.bias.block(start, stop)
+            return product, centres, None
+        inverse = torch.linalg.vector_norm(centres, dim=1).clamp(min=_LEAST_NORM).reciprocal_()
+        product *= inverse
+        return product, centres, inverse
+
+    def changed(self, product: Tensor, start: int, stop: int, parameters: tuple[Tensor, ...]) -> Tensor:
+        """Logits or terms (M, n) of the products."""
+        if self.centres.values.ndim == 3:
+            product = product.view(len(product), stop - start, -1).max(dim=2).values
+        return self.change(product, *parameters)
+
+    def blocks(self, rows: int) -> list[tuple[int, int]]:
+        """Start and stop of the blocks of classes for so many rows."""
+        shape = self.centres.values.shape
+        subcentres = shape[1] if len(shape) == 3 else 1
+        size = max(1, _BLOCK[self.centres.values.device.type] // (rows * subcentres))
+        whole = len(self.centres)
+        return [(start, min(start + size, whole)) for start in range(0, whole, size)]
+
+
+class _Reduced(torch.autograd.Function):
+    """The reduction. Its backward computes the products again, which takes less time than memory for them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rivals: Rivals,
+        rows: Tensor,
+        labels: Tensor,
+        centres: Tensor,
+        bias: Tensor | None,
+        *parameters: Tensor,
+    ) -> Tensor:
+        own = rivals.centres.position(labels)
+        summing = rivals.reduce == "sum"
+        total = rows.new_full((len(rows),), 0.0 if summing else -torch.inf)
+        for start, stop in rivals.blocks(len(rows)):
+            product, _, _ = rivals.products(rows, start, stop)
+            value = rivals.changed(product, start, stop, parameters)
+            if rivals.log_weight is not None:
+                weight = rivals.log_weight[start:stop]
+                value = value * weight.exp() if summing else value + weight
+            value = _without_own(value, own, start, 0.0 if summing else -torch.inf)
+            if summing:
+                total += value.sum(dim=1)
+            else:
+                total = torch.logaddexp(total, value.logsumexp(dim=1))
+        ctx.rivals = rivals
+        ctx.save_for_backward(rows, own, total, *parameters)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rivals: Rivals = ctx.rivals
+        rows, own, total, *parameters = ctx.saved_tensors
+        slope_of_rows = torch.zeros_like(rows)
+        slopes = [torch.zeros_like(p) for p in parameters]
+        slope_of_centres = rivals.centres.gradient()
+        flat = slope_of_centres.view(-1, rows.shape[1])
+        each = len(flat) // max(len(slope_of_centres), 1)  # sub-centres
+        # A row without rivals has -inf: it must give its (no) rivals exp(-inf), not exp(-inf + inf).
+        total = torch.where(total == -torch.inf, torch.inf, total)[:, None]
+        for start, stop in rivals.blocks(len(rows)):
+            product, centres, inverse = rivals.products(rows, start, stop)
+            with torch.enable_grad():
+                inputs = [product.requires_grad_(), *(p.detach().requires_grad_() for p in parameters)]
+                value = rivals.changed(inputs[0], start, stop, tuple(inputs[1:]))
+            weight = None if rivals.log_weight is None else rivals.log_weight[start:stop]
+            if rivals.reduce == "sum":
+                share = gradient[:, None].expand(value.shape)
+                share = share.clone() if weight is None else share * weight.exp()
+            else:
+                share = value.detach() - (total if weight is None else total - weight)
+                share = share.exp_().mul_(gradient[:, None])
+            share = _without_own(share, own, start, 0.0)
+            slope, *of_parameters = torch.autograd.grad(value, inputs, share)
+            for known, more in zip(slopes, of_parameters, strict=True):
+                known += more
+            if rivals.bias:
+                rivals.bias.gradient()[start:stop] += slope.sum(dim=0)
+            part = flat[start * each : stop * each]
+            if inverse is not None:
+                # d cosine / d centre = (row - cosine * direction) / norm
+                along = torch.linalg.vecdot(slope, product.detach(), dim=0)
+                slope = slope.mul_(inverse)
+                part.addcmul_(centres, (along * inverse.square_())[:, None], value=-1.0)
+            part.addmm_(slope.T, rows)
+            slope_of_rows.addmm_(slope, centres)
+        one = rows.new_zeros(())
+        return None, slope_of_rows, None, one, one if rivals.bias else None, *slopes
+
+
+def _without_own(value: Tensor, own: Tensor, start: int, instead: float) -> Tensor:
+    """Values (M, n) of a block that begins at `start`, with `instead` at each row's own class, in place."""
+    place = own - start
+    within = ((place >= 0) & (place < value.shape[1]))[:, None]
+    place = place.clamp(0, value.shape[1] - 1)[:, None]
+    return value.scatter_(1, place, torch.where(within, instead, value.gather(1, place)))
