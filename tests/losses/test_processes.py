@@ -1,4 +1,4 @@
-"""Every loss in two processes (gloo), gathered as training does: the same as in one."""
+"""Every loss divided among processes (gloo), gathered as training does: the same as in one, step by step."""
 
 import os
 import socket
@@ -6,71 +6,130 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from evenface import losses
-from evenface.losses import regularisers
+from evenface.losses import regularisers, rivals
+from evenface.losses.classes import divided
 from evenface.training.processes import Processes, processes
 
-C, D, N, STEPS = 5, 4, 11, 3
-ROWS = (slice(0, 6), slice(6, 11))  # of the two processes; an image of the second's six could not be read
+D, N, STEPS = 4, 11, 4
+# Processes and classes: 5 classes are 3 and 2; 4 classes of 3 processes are 2, 2 and none.
+DIVISIONS = {2: 5, 3: 4}
+# The most images of a process, and those that each has: one that a process should have could not be read.
+ROWS = {1: (11, [11]), 2: (6, [6, 5]), 3: (4, [4, 3, 4])}
 
 
-def train(name: str, me: Processes) -> dict[str, Tensor]:
-    """Three steps of a linear network and a loss with every regulariser it takes; all that came of them."""
+def train(name: str, me: Processes, classes: int) -> dict[str, Tensor]:
+    """Some steps of a linear network and a loss with every regulariser it takes; all that came of them.
+
+    From step to step, classes are in the batch and absent from it. The divided run reads its classes one by
+    one, the other one all at once.
+    """
+    rivals._BLOCK["cpu"] = 2**18 if me.world == 1 else 1
     torch.manual_seed(0)
-    images, labels = torch.randn(STEPS, N, 6, dtype=torch.float64), torch.randint(C, (STEPS, N))
-    net, head = nn.Linear(6, D), losses.create(name, C, D)
-    if isinstance(head, losses.CentreHead):
-        for extra in regularisers.REGULARISERS:
-            regularisers.add(head, extra)
-    head.use_class_sizes(torch.tensor([5, 1, 3, 2, 8]))
+    images, labels = torch.randn(STEPS, N, 6, dtype=torch.float64), torch.randint(classes, (STEPS, N))
+    labels[1] = 0
+    net = nn.Linear(6, D)
+    with divided(me.rank, me.world):
+        head = losses.create(name, classes, D)
+        if isinstance(head, losses.CentreHead):
+            for extra in regularisers.REGULARISERS:
+                regularisers.add(head, extra)
+    head.use_class_sizes(torch.tensor([5, 1, 3, 2, 8])[:classes])
     net, head = net.double(), head.double()
     forward = net if me.world == 1 else DistributedDataParallel(net)
-    own = slice(0, N) if me.world == 1 else ROWS[me.rank]
+    most, counts = ROWS[me.world]
+    own = slice(sum(counts[: me.rank]), sum(counts[: me.rank + 1]))
     weights = {**dict(net.named_parameters()), **dict(head.named_parameters())}
-    optimizer = torch.optim.SGD(weights.values(), lr=0.01)
-    found = {}
+    optimizer = torch.optim.SGD(weights.values(), lr=0.01, momentum=0.9, weight_decay=0.01)
+    per_class = head.per_class()
+
+    def whole(name: str, value: Tensor) -> Tensor:
+        return (head.classes.whole(value) if name in per_class else value.detach()).clone()
+
+    found = {name: whole(name, weight) for name, weight in weights.items()}
     for step in range(STEPS):
-        loss = head(*me.gather(forward(images[step, own]), labels[step, own], 6))
+        loss = head(*me.gather(forward(images[step, own]), labels[step, own], most))
         optimizer.zero_grad()
         loss.backward()
-        me.average_gradients(head)
         optimizer.step()
         found[f"loss of step {step}"] = loss.detach()
-        found |= {f"slope of {n} at step {step}": weight.grad.clone() for n, weight in weights.items()}
-        found |= {f"{n} after step {step}": buffer.clone() for n, buffer in head.named_buffers()}
+        for n, weight in weights.items():
+            found[f"slope of {n} at step {step}"] = whole(n, weight.grad)
+            found[f"{n} after step {step}"] = whole(n, weight)
+        found |= {f"{n} after step {step}": whole(n, buffer) for n, buffer in head.named_buffers()}
     return found
 
 
-def _one_of_two(rank: int, port: int, folder: Path) -> None:
+def sampled(me: Processes, classes: int) -> dict[str, Tensor]:
+    """One call of CosFace with half of the classes, each process drawing from its own."""
+    torch.manual_seed(0)
+    x, labels = torch.randn(N, D, dtype=torch.float64, requires_grad=True), torch.randint(classes, (N,))
+    labels[labels == 1] = 0
+    with divided(me.rank, me.world):
+        head = losses.create("cosface", classes, D, scale=8.0).double()
+    head.sample = 0.5
+    torch.manual_seed(me.rank + 5)
+    chosen = torch.rand(len(head.classes)) < 0.5
+    torch.manual_seed(me.rank + 5)
+    loss = head(x, labels)
+    loss.backward()
+    own = {"centres": head.centres, "slope": head.centres.grad.to_dense(), "chosen": chosen}
+    whole = {name: head.classes.whole(value) for name, value in own.items()}
+    return {"x": x.detach(), "labels": labels, "loss": loss.detach(), "slope of x": x.grad, **whole}
+
+
+def _one_of_many(rank: int, world: int, port: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
-    os.environ.update(place)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+    os.environ.update(place, RANK=str(rank))
     with processes("cpu") as me:
-        torch.save({name: train(name, me) for name in losses.LOSSES}, folder / f"{rank}.pt")
+        found = {name: train(name, me, DIVISIONS[world]) for name in losses.LOSSES}
+        found["sampled"] = sampled(me, DIVISIONS[world])
+        torch.save(found, folder / f"{rank}.pt")
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
-    """What each of two processes found, by loss."""
-    folder = tmp_path_factory.mktemp("two")
+@pytest.fixture(scope="module", params=DIVISIONS)
+def many(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, dict[str, Tensor]]]:
+    """What each of several processes found, by loss."""
+    folder = tmp_path_factory.mktemp("many")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawn(_one_of_two, (port, folder), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+    spawn(_one_of_many, (request.param, port, folder), nprocs=request.param)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 
 @pytest.mark.parametrize("name", sorted(losses.LOSSES))
-def test_two_processes_are_as_one(name, two):
-    one = train(name, Processes(0, 1, torch.device("cpu")))
-    first, second = (found[name] for found in two)
-    assert one.keys() == first.keys() == second.keys()
+def test_many_processes_are_as_one(name, many, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rivals, "_BLOCK", dict(rivals._BLOCK))
+    one = train(name, Processes(0, 1, torch.device("cpu")), DIVISIONS[len(many)])
+    first, *others = (found[name] for found in many)
+    assert one.keys() == first.keys()
     for what, value in one.items():
-        assert torch.equal(first[what], second[what]), f"the processes differ in the {what}"
+        for other in others:
+            assert torch.equal(first[what], other[what]), f"the processes differ in the {what}"
         torch.testing.assert_close(
             first[what], value, rtol=1e-9, atol=1e-9, msg=lambda s, w=what: f"{w}: {s}"
         )
+
+
+def test_each_process_draws_from_its_own_classes(many):
+    for found in (each["sampled"] for each in many):
+        x, w = (found[name].clone().requires_grad_() for name in ("x", "centres"))
+        labels, classes = found["labels"], len(w)
+        present = torch.isin(torch.arange(classes), labels)
+        logits = 8 * F.normalize(x) @ F.normalize(w).T - 8 * 0.35 * F.one_hot(labels, classes)
+        weight = torch.where(present, 1.0, torch.where(found["chosen"], 2.0, 0.0))
+        loss = F.cross_entropy(logits + weight.log(), labels)
+        loss.backward()
+        assert not bool(present.all())
+        torch.testing.assert_close(found["loss"], loss.detach())
+        torch.testing.assert_close(found["slope of x"], x.grad)
+        torch.testing.assert_close(found["slope"], w.grad)

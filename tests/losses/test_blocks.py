@@ -1,0 +1,127 @@
+"""The head reads its centres in blocks: the same numbers, and never N x C of them at once."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from evenface import losses
+from evenface.losses import regularisers, rivals
+
+WITH_CENTRES = sorted(n for n, kind in losses.LOSSES.items() if issubclass(kind, losses.CentreHead))
+
+
+def made(name: str, classes: int, size: int) -> losses.CentreHead:
+    torch.manual_seed(0)
+    head = losses.create(name, classes, size)
+    head.use_class_sizes(torch.randint(1, 50, (classes,)))
+    regularisers.add(head, "iam")
+    with torch.no_grad():
+        head.centres.normal_(std=0.3)  # of some length, so that its own gradient is not all that counts
+    return head
+
+
+def slopes(head: losses.CentreHead, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """The loss, its gradients and what the buffers became, of a copy."""
+    head, x = copy.deepcopy(head), x.detach().requires_grad_()
+    loss = head(x, y)
+    loss.backward()
+    found = {"loss": loss.detach(), "x": x.grad, **dict(head.named_buffers())}
+    return found | {name: weight.grad for name, weight in head.named_parameters()}
+
+
+@pytest.mark.parametrize("entries", [1, 60, 10_000])
+@pytest.mark.parametrize("name", WITH_CENTRES)
+def test_the_size_of_a_block_changes_nothing(name: str, entries: int, monkeypatch: pytest.MonkeyPatch):
+    head = made(name, 37, 6).double()
+    x, y = torch.randn(20, 6, dtype=torch.float64), torch.randint(37, (20,))
+    whole = slopes(head, x, y)
+    monkeypatch.setitem(rivals._BLOCK, "cpu", entries)
+    for what, value in slopes(head, x, y).items():
+        torch.testing.assert_close(
+            value, whole[what], rtol=1e-10, atol=1e-12, msg=lambda s, w=what: f"{w}: {s}"
+        )
+
+
+@pytest.mark.parametrize("name", WITH_CENTRES)
+def test_float32_in_blocks_agrees_with_float64(name: str, monkeypatch: pytest.MonkeyPatch):
+    """To 1e-5 of the largest entry, for gradients too, at the scale that each loss has by itself."""
+    head = made(name, 3000, 32)
+    x, y = 5 * torch.randn(24, 32), torch.randint(3000, (24,))
+    exact = slopes(copy.deepcopy(head).double(), x.double(), y)
+    monkeypatch.setitem(rivals._BLOCK, "cpu", 5000)
+    for what, value in slopes(head, x, y).items():
+        if value.is_floating_point() and exact[what].abs().max() > 0:
+            error = (value.double() - exact[what]).abs().max() / exact[what].abs().max()
+            assert error < 1e-5, f"{what}: {error:.1e}"
+
+
+@pytest.mark.parametrize("name", ["eqm", "cosface", "arcface", "normalized-softmax"])
+@pytest.mark.parametrize("near", [True, False])
+def test_bfloat16_embeddings_at_scale_128(name: str, near: bool):
+    """Logits from -128 to 128, samples near their centres or opposite: as float64 of the same embeddings."""
+    torch.manual_seed(0)
+    head = losses.create(name, 500, 16, scale=128.0)
+    y = torch.randint(500, (32,))
+    with torch.no_grad():
+        head.centres.normal_()
+        x = (head.centres[y] * (1 if near else -1) + 0.5 * torch.randn(32, 16)).bfloat16()
+    found, exact = slopes(head, x, y), slopes(copy.deepcopy(head).double(), x.double(), y)
+    for what, value in found.items():
+        assert torch.isfinite(value).all(), what
+        error = (value.double() - exact[what]).abs().max()
+        # bfloat16 has 8 bits, and a gradient of bfloat16 embeddings is rounded to them.
+        assert error <= exact[what].abs().max() * (2**-8 if what == "x" else 2e-5) + 1e-7, what
+
+
+class Largest(TorchDispatchMode):
+    """Entries of the largest tensor that any operation made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        sizes = [x.untyped_storage().nbytes() // 4 for x in tree_leaves(result) if isinstance(x, Tensor)]
+        self.entries = max([self.entries, *sizes])
+        return result
+
+
+@pytest.mark.parametrize("name", WITH_CENTRES)
+def test_never_n_by_c_values(name: str, monkeypatch: pytest.MonkeyPatch):
+    """256 embeddings, 6,000 classes: 1.5 million cosines, and the largest tensor is the centres' gradient."""
+    head = made(name, 6000, 8)
+    monkeypatch.setitem(rivals._BLOCK, "cpu", 20_000)
+    x, y = torch.randn(256, 8, requires_grad=True), torch.randint(6000, (256,))
+    with Largest() as largest:
+        head(x, y).backward()
+    assert largest.entries <= max(head.centres.numel(), 256 * 256)  # UNPG compares the samples too
+
+
+def test_what_a_head_holds_after_a_step_is_its_weights_and_their_gradient():
+    """Nothing of the call stays behind: no second gradient, no blocks."""
+    head = losses.create("eqm", 50, 8)
+    head(torch.randn(9, 8), torch.randint(50, (9,))).backward()
+    assert {k for k, v in vars(head).items() if isinstance(v, Tensor)} == set() and head._call is None
+    first = head.centres.grad.clone()
+    head.zero_grad(set_to_none=False)
+    head(torch.randn(9, 8), torch.randint(50, (9,))).backward()  # adds to the gradient that is there
+    assert not torch.equal(head.centres.grad, first)
+
+
+def test_centres_are_read_within_a_call_only():
+    head = losses.create("cosface", 5, 4)
+    with pytest.raises(RuntimeError, match=r"within `head\.reading\(labels\)`"):
+        head.own(torch.tensor([1]))
+
+
+def test_centres_begin_as_one_draw_of_all_would():
+    for size in (8, 5):  # 5: not a multiple of what the generator fills at once
+        torch.manual_seed(3)
+        head = losses.create("cosface", 40_000, size)
+        torch.manual_seed(3)
+        assert torch.equal(head.centres, torch.empty(40_000, size).normal_(std=0.02))
