@@ -125,3 +125,25 @@ def test_centres_begin_as_one_draw_of_all_would():
         head = losses.create("cosface", 40_000, size)
         torch.manual_seed(3)
         assert torch.equal(head.centres, torch.empty(40_000, size).normal_(std=0.02))
+
+
+@pytest.mark.parametrize("name", ["eqm", "arcface", "sphereface2", "softmax"])
+def test_products_of_bfloat16_are_near(name: str):
+    """To 2 % of the largest entry, of the gradients; and other numbers than those of float32."""
+    head = made(name, 300, 64)
+    x, y = 5 * torch.randn(24, 64), torch.randint(300, (24,))
+    exact = slopes(head, x, y)
+    head.low_precision = True
+    for what, value in slopes(head, x, y).items():
+        if value.is_floating_point() and exact[what].abs().max() > 0:
+            error = (value - exact[what]).abs().max() / exact[what].abs().max()
+            assert error < 0.02, f"{what}: {error:.1e}"
+            assert error > 0 or what.endswith("bias") or value.ndim == 0 or what.startswith("reg"), what
+
+
+def test_a_gpu_multiplies_bfloat16_into_float32():
+    """On a device that only tells shapes and kinds: the CPU has no such product."""
+    head = losses.create("cosface", 30, 8)
+    over = rivals.Rivals(head.centres, torch.neg, "sum", low_precision=True)
+    product = over.matmul(torch.ones(4, 8, device="meta"), torch.ones(8, 30, device="meta"))
+    assert product.shape == (4, 30) and product.dtype == torch.float32

@@ -129,6 +129,8 @@ class CentreHead(FaceLoss):
             matter to most losses.
         sample: fraction of the classes absent from a batch that it is compared with in training mode, above
             0, at most 1. Below 1 the gradient of the centres is sparse: only rows that were drawn have one.
+        low_precision: round the factors of the products of rows and centres to bfloat16, for the speed of a
+            GPU; sums and all else are float32 all the same.
         regularisers: terms added to the loss by name (`evenface.losses.regularisers`), none at first.
     """
 
@@ -138,6 +140,7 @@ class CentreHead(FaceLoss):
         super().__init__(num_classes, embedding_size)
         self.centres = nn.Parameter(self.drawn_centres(embedding_size))
         self.sample = 1.0
+        self.low_precision = False
         self.regularisers = nn.ModuleDict()
         self._call: _Call | None = None
 
@@ -243,7 +246,8 @@ class CentreHead(FaceLoss):
         """
         call, classes = self._during_call(), self.classes
         biases = call.columns[bias] if bias else None
-        over = Rivals(call.columns["centres"], change, reduce, raw, biases, call.log_weight)
+        low = self.low_precision
+        over = Rivals(call.columns["centres"], change, reduce, raw, biases, call.log_weight, low)
         local = over(classes.shared(rows), labels, *(classes.shared(p) for p in parameters))
         return classes.sum(local) if reduce == "sum" else classes.logsumexp(local)
 

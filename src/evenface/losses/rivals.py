@@ -28,6 +28,7 @@ class Rivals:
         raw: take products with the centres as they are in place of cosines.
         bias: (P,), added to the products; None adds nothing.
         log_weight: (P,), log of how many classes each stands for; None is one each.
+        low_precision: round the factors of the products to bfloat16; sums are float32 all the same.
     """
 
     centres: Columns
@@ -36,6 +37,7 @@ class Rivals:
     raw: bool = False
     bias: Columns | None = None
     log_weight: Tensor | None = None
+    low_precision: bool = False
 
     def __call__(self, rows: Tensor, labels: Tensor, *parameters: Tensor) -> Tensor:
         """Of rows (M, D) and their own classes (M,), over the classes that this process holds: (M,).
@@ -50,7 +52,7 @@ class Rivals:
     def products(self, rows: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Of rows (M, D) with the classes of a block: (M, nK) products, (nK, D) centres, (nK,) 1 / norms."""
         centres = self.centres.block(start, stop).view(-1, rows.shape[1])
-        product = rows @ centres.T
+        product = self.matmul(rows, centres.T)
         if self.raw:
             if self.bias:
                 product += self.bias.block(start, stop)
@@ -58,6 +60,22 @@ class Rivals:
         inverse = torch.linalg.vector_norm(centres, dim=1).clamp(min=_LEAST_NORM).reciprocal_()
         product *= inverse
         return product, centres, inverse
+
+    def matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        """a @ b, in the precision that was asked for."""
+        if not self.low_precision:
+            return a @ b
+        a, b = a.bfloat16(), b.bfloat16()
+        if a.device.type == "cpu":  # which has no such product: the same numbers, and no gain
+            return a.float() @ b.float()
+        return torch.mm(a, b, out_dtype=torch.float32)
+
+    def add_matmul(self, into: Tensor, a: Tensor, b: Tensor) -> None:
+        """Add a @ b; in float32 without a matrix in between."""
+        if self.low_precision:
+            into += self.matmul(a, b)
+        else:
+            into.addmm_(a, b)
 
     def changed(self, product: Tensor, start: int, stop: int, parameters: tuple[Tensor, ...]) -> Tensor:
         """Logits or terms (M, n) of the products."""
@@ -140,8 +158,8 @@ class _Reduced(torch.autograd.Function):
                 along = torch.linalg.vecdot(slope, product.detach(), dim=0)
                 slope = slope.mul_(inverse)
                 part.addcmul_(centres, (along * inverse.square_())[:, None], value=-1.0)
-            part.addmm_(slope.T, rows)
-            slope_of_rows.addmm_(slope, centres)
+            rivals.add_matmul(part, slope.T, rows)
+            rivals.add_matmul(slope_of_rows, slope, centres)
         one = rows.new_zeros(())
         return None, slope_of_rows, None, one, one if rivals.bias else None, *slopes
 
