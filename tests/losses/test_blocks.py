@@ -39,7 +39,7 @@ def test_the_size_of_a_block_changes_nothing(name: str, entries: int, monkeypatc
     head = made(name, 37, 6).double()
     x, y = torch.randn(20, 6, dtype=torch.float64), torch.randint(37, (20,))
     whole = slopes(head, x, y)
-    monkeypatch.setitem(rivals._BLOCK, "cpu", entries)
+    monkeypatch.setattr(rivals, "block_width", lambda rows, device: max(1, entries // rows))
     for what, value in slopes(head, x, y).items():
         torch.testing.assert_close(
             value, whole[what], rtol=1e-10, atol=1e-12, msg=lambda s, w=what: f"{w}: {s}"
@@ -52,7 +52,7 @@ def test_float32_in_blocks_agrees_with_float64(name: str, monkeypatch: pytest.Mo
     head = made(name, 3000, 32)
     x, y = 5 * torch.randn(24, 32), torch.randint(3000, (24,))
     exact = slopes(copy.deepcopy(head).double(), x.double(), y)
-    monkeypatch.setitem(rivals._BLOCK, "cpu", 5000)
+    monkeypatch.setattr(rivals, "block_width", lambda rows, device: 200)
     for what, value in slopes(head, x, y).items():
         if value.is_floating_point() and exact[what].abs().max() > 0:
             error = (value.double() - exact[what]).abs().max() / exact[what].abs().max()
@@ -95,7 +95,7 @@ class Largest(TorchDispatchMode):
 def test_never_n_by_c_values(name: str, monkeypatch: pytest.MonkeyPatch):
     """256 embeddings, 6,000 classes: 1.5 million cosines, and the largest tensor is the centres' gradient."""
     head = made(name, 6000, 8)
-    monkeypatch.setitem(rivals._BLOCK, "cpu", 20_000)
+    monkeypatch.setattr(rivals, "block_width", lambda rows, device: 20_000 // rows)
     x, y = torch.randn(256, 8, requires_grad=True), torch.randint(6000, (256,))
     with Largest() as largest:
         head(x, y).backward()

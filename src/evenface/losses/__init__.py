@@ -10,11 +10,13 @@ from evenface.losses.adacos import AdaCos
 from evenface.losses.adaface import AdaFace
 from evenface.losses.adaptiveface import AdaptiveFace
 from evenface.losses.arcface import ArcFace
-from evenface.losses.base import CentreHead, CosineHead, FaceLoss
+from evenface.losses.base import FaceLoss
+from evenface.losses.centre_head import CentreHead
 from evenface.losses.circle import Circle
 from evenface.losses.combined import CombinedMargin
 from evenface.losses.contrastive import Contrastive
 from evenface.losses.cosface import CosFace
+from evenface.losses.cosine_head import CosineHead
 from evenface.losses.curricularface import CurricularFace
 from evenface.losses.eqm import EqM
 from evenface.losses.focal import Focal

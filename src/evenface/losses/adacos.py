@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import CentreHead, log1pexp
+from evenface.losses.centre_head import CentreHead
+from evenface.losses.cosine_head import log1pexp
 
 
 class AdaCos(CentreHead):

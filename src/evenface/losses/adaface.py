@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import COSINE_LIMIT, CosineHead
+from evenface.losses.cosine_head import COSINE_LIMIT, CosineHead
 
 LARGEST_NORM = 100.0  # norms above count as this, so that one outlier cannot move the running statistics far
 

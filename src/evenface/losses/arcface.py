@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import COSINE_LIMIT, CosineHead
+from evenface.losses.cosine_head import COSINE_LIMIT, CosineHead
 
 
 def add_angle(cosine: Tensor, margin: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import CosineHead, log1pexp
+from evenface.losses.cosine_head import CosineHead, log1pexp
 
 
 class Circle(CosineHead):

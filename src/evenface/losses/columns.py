@@ -68,7 +68,7 @@ class Columns:
         gradient, self._gradient = self.gradient().to(self.values.dtype), None
         if self.drawn is None:
             return gradient
-        return torch.sparse_coo_tensor(self.drawn[None], gradient, self.values.shape)
+        return torch.sparse_coo_tensor(self.drawn[None], gradient, self.values.shape, check_invariants=False)
 
 
 class _Token(torch.autograd.Function):

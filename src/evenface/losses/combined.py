@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import COSINE_LIMIT, CosineHead
+from evenface.losses.cosine_head import COSINE_LIMIT, CosineHead
 from evenface.losses.sphereface import falling_cosine
 
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import CosineHead
+from evenface.losses.cosine_head import CosineHead
 
 
 class CosFace(CosineHead):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import UserError, require_range
-from evenface.losses.base import CosineHead, log1pexp
+from evenface.losses.cosine_head import CosineHead, log1pexp
 from evenface.losses.ladder import least_largest_cosine
 
 

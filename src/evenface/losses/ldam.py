@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import UserError, require_range
-from evenface.losses.base import CosineHead
+from evenface.losses.cosine_head import CosineHead
 
 
 class LDAM(CosineHead):

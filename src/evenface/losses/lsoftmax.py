@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evenface.losses.base import log1pexp
+from evenface.losses.cosine_head import log1pexp
 from evenface.losses.sphereface import SphereFace
 
 

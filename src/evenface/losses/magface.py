@@ -8,7 +8,7 @@ from torch import Tensor
 
 from evenface.errors import UserError, require_range
 from evenface.losses.arcface import add_angle
-from evenface.losses.base import CosineHead
+from evenface.losses.cosine_head import CosineHead
 
 
 class MagFace(CosineHead):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from evenface.errors import require_range
 from evenface.losses.arcface import add_angle
-from evenface.losses.base import CosineHead, log1pexp
+from evenface.losses.cosine_head import CosineHead, log1pexp
 
 
 class MVSoftmax(CosineHead):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evenface.losses.base import CentreHead
+from evenface.losses.centre_head import CentreHead
 
 
 class P2SGrad(CentreHead):

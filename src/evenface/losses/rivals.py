@@ -13,7 +13,8 @@ Change = Callable[..., Tensor]
 """Elementwise: cosines (M, n) of M rows and some classes, and parameters, to logits or terms (M, n)."""
 
 # Entries of one block of cosines. On a CPU a few such blocks stay in the cache; a GPU wants large products.
-_BLOCK = {"cpu": 2**18, "cuda": 2**25}
+_BLOCK = {"cpu": 2**18, "cuda": 2**24}
+_WIDTH = 256  # classes of a block at least: narrower products are slow
 _LEAST_NORM = 1e-12  # as torch.nn.functional.normalize has it
 
 
@@ -87,9 +88,14 @@ class Rivals:
         """Start and stop of the blocks of classes for so many rows."""
         shape = self.centres.values.shape
         subcentres = shape[1] if len(shape) == 3 else 1
-        size = max(1, _BLOCK[self.centres.values.device.type] // (rows * subcentres))
+        size = block_width(rows * subcentres, self.centres.values.device.type)
         whole = len(self.centres)
         return [(start, min(start + size, whole)) for start in range(0, whole, size)]
+
+
+def block_width(rows: int, device: str) -> int:
+    """How many classes a block has for so many rows, on a device of this type."""
+    return max(_WIDTH, _BLOCK[device] // rows)
 
 
 class _Reduced(torch.autograd.Function):

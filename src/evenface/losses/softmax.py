@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from evenface.losses.base import CentreHead, CosineHead, log1pexp
+from evenface.losses.centre_head import CentreHead
+from evenface.losses.cosine_head import CosineHead, log1pexp
 
 
 class Softmax(CentreHead):

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import COSINE_LIMIT, CentreHead, log1pexp
+from evenface.losses.centre_head import CentreHead
+from evenface.losses.cosine_head import COSINE_LIMIT, log1pexp
 
 
 def falling_cosine(phase: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evenface.errors import require_range
-from evenface.losses.base import CosineHead
+from evenface.losses.cosine_head import CosineHead
 
 
 class SphereFace2(CosineHead):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range, unknown
-from evenface.losses.base import CosineHead, log1pexp
+from evenface.losses.cosine_head import CosineHead, log1pexp
 
 VERSIONS = ("v1", "v2")
 

@@ -49,10 +49,11 @@ class SubcentreArcFace(ArcFace):
         chosen = torch.zeros(len(self.classes), self.subcentres, dtype=torch.int64)
         self.register_buffer("chosen", chosen)
 
-    def directions(self) -> Tensor:
-        """The dominant sub-centre of each class held, the one chosen most often, (P, embedding_size)."""
-        rows = torch.arange(len(self.classes), device=self.chosen.device)
-        return F.normalize(self.centres[rows, self.chosen.argmax(dim=1)].to(self.precision()))
+    def directions(self, every: int = 1) -> Tensor:
+        """The dominant sub-centre of each class held, the one chosen most often, or of every n-th class."""
+        dominant = self.chosen[::every].argmax(dim=1)
+        rows = torch.arange(len(dominant), device=dominant.device)
+        return F.normalize(self.centres[::every][rows, dominant].to(self.precision()))
 
     def own_cosine(self, directions: Tensor, labels: Tensor) -> Tensor:
         """Cosines (N,) in [-1, 1] of directions (N, embedding_size) and their own nearest sub-centres."""

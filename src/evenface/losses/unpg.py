@@ -6,7 +6,7 @@ from torch import Tensor
 
 from evenface.errors import require_range
 from evenface.losses.arcface import ArcFace
-from evenface.losses.base import log1pexp
+from evenface.losses.cosine_head import log1pexp
 
 
 class UNPG(ArcFace):

@@ -6,7 +6,8 @@ A new regulariser is one file and one line in `REGULARISERS`.
 from typing import Any
 
 from evenface.errors import UserError, unknown
-from evenface.losses.base import CentreHead, FaceLoss
+from evenface.losses.base import FaceLoss
+from evenface.losses.centre_head import CentreHead
 from evenface.losses.regularisers.base import Regulariser
 from evenface.losses.regularisers.center import CenterLoss
 from evenface.losses.regularisers.iam import IAM

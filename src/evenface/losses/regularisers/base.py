@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from evenface.errors import require_range
-from evenface.losses.base import CentreHead
+from evenface.losses.centre_head import CentreHead
 from evenface.losses.classes import Classes
 
 

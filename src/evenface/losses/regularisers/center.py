@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import CentreHead
+from evenface.losses.centre_head import CentreHead
 from evenface.losses.regularisers.base import Regulariser
 
 
@@ -45,7 +45,8 @@ class CenterLoss(Regulariser):
         """Half the mean squared distance to the centres, which move afterwards."""
         difference = embeddings - self.classes.of(self.centres, labels).to(embeddings)
         if self.training:
-            counts = torch.bincount(labels, minlength=self.num_classes)[labels]
+            _, place, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+            counts = sizes[place]
             step = self.alpha * difference.detach() / (1 + counts)[:, None]
             position = self.classes.position(labels)
             held = position >= 0

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenface.errors import require_range
-from evenface.losses.base import CentreHead
+from evenface.losses.centre_head import CentreHead
 from evenface.losses.regularisers.base import Regulariser
 
 

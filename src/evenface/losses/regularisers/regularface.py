@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from evenface.losses.base import CentreHead
+from evenface.losses.centre_head import CentreHead
 from evenface.losses.regularisers.base import Regulariser
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from evenface.losses.base import CentreHead
+from evenface.losses.centre_head import CentreHead
 from evenface.losses.regularisers.base import Regulariser
 
 # Keeps the square root differentiable where two centres coincide: the gradient there is zero.
