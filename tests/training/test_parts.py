@@ -1,4 +1,4 @@
-"""Optimizer, schedule, checkpoint file, saved model."""
+"""Optimizer, schedule, saved model."""
 
 import math
 
@@ -10,7 +10,6 @@ from evenface import losses
 from evenface.backbones.saved import CARD, WEIGHTS, Card, load_model, save_model
 from evenface.errors import UserError
 from evenface.faces import InputFormat
-from evenface.training import checkpoint
 from evenface.training.config import TrainConfig
 from evenface.training.optimizer import learning_rate, make_optimizer, parameter_groups
 
@@ -58,28 +57,6 @@ def test_step_schedule_at_known_steps():
 
 def test_no_warmup_starts_at_the_top():
     assert learning_rate(TrainConfig(learning_rate=2.0, warmup=0.0), 0, 10) == 2.0
-
-
-def test_checkpoint_is_whole_or_refused(tmp_path):
-    path = tmp_path / "c/last.pt"
-    checkpoint.save({"step": 3, "x": torch.arange(4)}, path)
-    assert checkpoint.load(path)["step"] == 3
-    assert [p.name for p in path.parent.iterdir()] == ["last.pt"]
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(UserError, match="not a checkpoint that can be read"):
-        checkpoint.load(path)
-    with pytest.raises(UserError, match="no checkpoint"):
-        checkpoint.load(tmp_path / "none.pt")
-
-
-def test_checkpoint_never_runs_code(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return print, ("ran",)
-
-    torch.save({"step": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(UserError, match="not a checkpoint"):
-        checkpoint.load(tmp_path / "evil.pt")
 
 
 def test_saved_model_comes_back(tmp_path):

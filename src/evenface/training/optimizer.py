@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from evenface.training.config import TrainConfig
+from evenface.training.row_optimizer import RowAdamW, RowSGD
 
 
 def parameter_groups(modules: list[nn.Module], weight_decay: float) -> list[dict[str, object]]:
@@ -18,11 +19,13 @@ def parameter_groups(modules: list[nn.Module], weight_decay: float) -> list[dict
 
 
 def make_optimizer(modules: list[nn.Module], config: TrainConfig) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum 0.9, or AdamW, over the weights of all the modules."""
-    groups = parameter_groups(modules, config.weight_decay)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    """SGD with Nesterov momentum 0.9, or AdamW, over the weights of all the modules.
+
+    Of a parameter with a sparse gradient (the centres of a head that samples classes) only the rows that
+    were drawn move.
+    """
+    kind = RowSGD if config.optimizer == "sgd" else RowAdamW
+    return kind(parameter_groups(modules, config.weight_decay), lr=config.learning_rate)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
