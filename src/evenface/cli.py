@@ -39,6 +39,7 @@ examples
   evenface train my-faces/ --loss cosface --backbone iresnet18 -o runs/cosface
   evenface train recipes/celeb-eqm.toml --data.root DIR --loss.lower 0.55 -o runs/lower
   evenface train --resume runs/mine                              goes on, bit for bit
+  evenface train more-faces/ --start.run runs/mine -o runs/more  adds people to a trained model
   evenface train runs/mine/config.toml -o runs/again             repeats a run
   torchrun --nproc-per-node 2 -m evenface train ...              several processes
 
@@ -89,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(words: list[str]) -> int:
     from evenface.training import arguments
+    from evenface.training.ended import how_to_go_on
     from evenface.training.loop import train
 
     resume, words = _take(words, "--resume")
@@ -115,7 +117,8 @@ def _train(words: list[str]) -> int:
         if output is None:
             raise UserError("-o: name the folder that the run is written to, for example -o runs/mine")
         folder = Path(output)
-    train(config, folder, resume=resume is not None)
+    with how_to_go_on(folder):
+        train(config, folder, resume=resume is not None)
     return 0
 
 

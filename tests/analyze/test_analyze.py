@@ -14,6 +14,7 @@ from rich.console import Console
 from evenface.analyze.figures import equal_count, geometry
 from evenface.analyze.run import read_run
 from evenface.cli import main
+from evenface.training import checkpoint
 from evenface.training.config import Config, Named
 from evenface.training.loop import train
 
@@ -87,8 +88,8 @@ def test_the_best_models_own_centres(config, tmp_path):
     run = train(held, tmp_path / "run", console=QUIET)
     step = json.loads((run / "card.json").read_text())["notes"]["step"]
     assert read_run(run).step == step
-    state = torch.load(run / "checkpoints/best.pt", weights_only=True)
-    expected = torch.nn.functional.normalize(state["head"]["centres"])
+    tensors, _ = checkpoint.read(checkpoint.of_step(run, step))
+    expected = torch.nn.functional.normalize(tensors["head.centres"])
     torch.testing.assert_close(read_run(run).centres, expected)
 
 
@@ -106,7 +107,7 @@ def test_mistakes(tmp_path, trained, capsys):
     assert "no trained model here" in capsys.readouterr().err
     assert main(["analyze", str(trained), "--equal", "1"]) == 2
     assert "use 2 or more" in capsys.readouterr().err
-    (trained / "checkpoints/last.pt").unlink()
+    checkpoint.latest(trained).rename(trained / "checkpoints/step-00000001")
     assert main(["analyze", str(trained)]) == 2
     assert "no checkpoint of step" in capsys.readouterr().err
 

@@ -30,8 +30,7 @@ if os.environ.get("SLEEP"):
     (ledger / "pid").write_text(str(os.getpid()))
     time.sleep(60)
 if os.environ.get("HALT"):
-    (cell / "checkpoints").mkdir()
-    (cell / "checkpoints/last.pt").touch()
+    (cell / "checkpoints/step-00000500").mkdir(parents=True)
     (cell / "config.toml").touch()
     sys.exit(9)
 name = words[words.index("--loss") + 1] if "--loss" in words else "resumed"

@@ -142,8 +142,7 @@ def test_done_means_whole_figures_of_the_same_settings(cell, write, tmp_path):
 
 def test_a_lab_run_that_was_begun_starts_again(cell):
     cell.prepare()
-    (cell.folder / "checkpoints").mkdir()
-    (cell.folder / "checkpoints/last.pt").touch()
+    (cell.folder / "checkpoints/step-00000500").mkdir(parents=True)
     (cell.folder / "config.toml").touch()
     assert cell.prepare() == list(cell.words) and not (cell.folder / "checkpoints").exists()
 
@@ -152,11 +151,9 @@ def test_a_training_that_was_begun_goes_on(write, tmp_path):
     file = write('recipe = "train.toml"\nseeds = [0]\n[[losses]]\nname = "eqm"')
     cell = cells_of(file, tmp_path / "out")[0]
     cell.prepare()
-    (cell.folder / "checkpoints").mkdir()
-    (cell.folder / "checkpoints/last.pt").touch()
+    (cell.folder / "checkpoints/step-00000500").mkdir(parents=True)
     assert cell.prepare() == list(cell.words)  # no config.toml: it was stopped before it began
-    (cell.folder / "checkpoints").mkdir()
-    (cell.folder / "checkpoints/last.pt").touch()
+    (cell.folder / "checkpoints/step-00000500").mkdir(parents=True)
     (cell.folder / "config.toml").touch()
     assert cell.prepare() == ["train", "--resume", str(cell.folder)]
     (tmp_path / "train.toml").write_text('[data]\nroot = "people"\nholdout = 3\n')

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,16 +40,12 @@ def same_weights(first: Path, second: Path) -> bool:
 def same_state(first: Path, second: Path) -> bool:
     """Whether two checkpoints hold the same model, centres, optimizer, average and position."""
 
-    def equal(a, b):
-        if isinstance(a, torch.Tensor):
-            return torch.equal(a, b)
-        if isinstance(a, dict):
-            return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-        if isinstance(a, list | tuple):
-            return len(a) == len(b) and all(map(equal, a, b))
-        return a == b
+    (a, plain), (b, other) = (saved(folder) for folder in (first, second))
+    return plain == other and a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
-    return equal(*(checkpoint.load(folder / "checkpoints/last.pt") for folder in (first, second)))
+
+def saved(run: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    return checkpoint.read(checkpoint.latest(run))
 
 
 @pytest.mark.parametrize("loss", sorted(losses.LOSSES))
@@ -153,13 +150,16 @@ def test_killed_and_resumed_ends_the_same_bit_for_bit(
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    at = checkpoint.load(killed / "checkpoints/last.pt")["step"]
+    at = saved(killed)[1]["step"]
     assert at < 60
-    (killed / "checkpoints/last.unfinished").write_bytes(b"cut short")  # as a kill while writing leaves it
+    cut_short = killed / "checkpoints/step-00000099.unfinished"  # as a kill while writing leaves it
+    cut_short.mkdir()
+    (cut_short / "shard-00001-model-00001-of-00001.safetensors").write_bytes(b"cut short")
     train(config, killed, resume=True, console=QUIET)
     assert [x["step"] for x in lines(killed, "resumed")] == ([at] if at else [])
     train(config, tmp_path / "whole", console=QUIET)
     assert same_weights(killed, tmp_path / "whole") and same_state(killed, tmp_path / "whole")
+    assert not cut_short.exists()
 
 
 def test_every_checkpoint_resumes_to_the_same_end(config: Config, tmp_path: Path):
@@ -173,7 +173,7 @@ def test_every_checkpoint_resumes_to_the_same_end(config: Config, tmp_path: Path
         with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
             _interrupt_at(patch, stop)
             train(config, run, console=QUIET)
-        assert checkpoint.load(run / "checkpoints/last.pt")["step"] == stop
+        assert saved(run)[1]["step"] == stop
         train(config, run, resume=True, console=QUIET)
         assert same_state(run, tmp_path / "whole"), stop
 
@@ -191,10 +191,22 @@ def _interrupt_at(patch: pytest.MonkeyPatch, step: int) -> None:
     patch.setattr(_Run, "_update", stopping)
 
 
-def test_two_processes_train_as_one(config: Config, tmp_path: Path):
-    """gloo; a backbone without batch norm, of which each process would have its own.
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-    The sums run in another order, so float32 weights drift apart a little at every step.
+
+def in_two(*words: str | Path) -> None:
+    """`evenface train` in two processes."""
+    launched = [*LAUNCHER, "evenface", "train", *map(str, words)]
+    done = subprocess.run(launched, capture_output=True, text=True, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def for_two(config: Config, tmp_path: Path) -> Config:
+    """A backbone without batch norm, of which each process would have its own; its recipe is in recipe.toml.
+
+    The sums of two processes run in another order, so float32 weights drift apart a little at every step.
     """
     config = replace(
         config,
@@ -202,20 +214,51 @@ def test_two_processes_train_as_one(config: Config, tmp_path: Path):
         backbone=Named("sphereface4", {"embedding_size": 16}),
         train=replace(config.train, ema=0.0, learning_rate=0.01),
     )
-    train(config, tmp_path / "one", console=QUIET)
     (tmp_path / "recipe.toml").write_text(to_toml(config))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words = [*launcher, "-m", "evenface", "train", str(tmp_path / "recipe.toml"), "-o", str(tmp_path / "two")]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
+    return config
+
+
+def test_two_processes_train_as_one(for_two: Config, tmp_path: Path):
+    train(for_two, tmp_path / "one", console=QUIET)
+    in_two(tmp_path / "recipe.toml", "-o", tmp_path / "two")
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4)
     for a, b in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
         assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-3)
-    heads = [checkpoint.load(tmp_path / n / "checkpoints/last.pt")["head"]["centres"] for n in ("one", "two")]
-    torch.testing.assert_close(*heads, rtol=1e-3, atol=1e-4)
+        assert a["centres_nearest"] == pytest.approx(b["centres_nearest"], abs=0.01)
+    (one, _), (two, plain) = (saved(tmp_path / name) for name in ("one", "two"))
+    assert plain["world"] == 2 and one.keys() == two.keys()
+    torch.testing.assert_close(one["head.centres"], two["head.centres"], rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_of_two_killed_goes_on_in_two_and_in_one(for_two: Config, tmp_path: Path):
+    whole, two, one = tmp_path / "whole", tmp_path / "two", tmp_path / "one"
+    words = [str(tmp_path / "recipe.toml"), "--train.epochs", "10", "-o"]
+    in_two(*words, whole)
+    launched = [*LAUNCHER, "evenface", "train", *words, str(two)]
+    run = subprocess.Popen(launched, stderr=subprocess.DEVNULL, env=ONE_THREAD, start_new_session=True)
+    while checkpoint.latest(two) in (None, checkpoint.folder(two, 0)):
+        assert run.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    at = saved(two)[1]["step"]
+    assert 0 < at < 40
+    shutil.copytree(two, one)
+    in_two("--resume", two)
+    assert same_state(two, whole) and same_weights(two, whole)
+    resumed = [sys.executable, "-m", "evenface", "train", "--resume", str(one)]
+    done = subprocess.run(resumed, capture_output=True, text=True, env=ONE_THREAD)
+    assert done.returncode == 0 and "began with 2 processes and goes on with 1" in done.stderr
+    assert [x["step"] for x in lines(one, "resumed")] == [at]
+    story = lines(one)[-(40 - at) :]
+    assert [x["step"] for x in story] == list(range(at + 1, 41))
+    for a, b in zip(story, lines(whole)[at:], strict=True):  # of the same batches from the same weights
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+    assert story[-1]["loss"] < lines(whole)[0]["loss"]
+    assert saved(one)[1]["world"] == 1
 
 
 @pytest.mark.parametrize("precision", ["bf16"])
@@ -247,7 +290,9 @@ def test_measures_held_out_people_and_keeps_the_best(config: Config, tmp_path: P
     best = max(values.values())
     assert card.notes["measured"]["heldout.auc"] == best
     assert card.notes["step"] == next(step for step, value in values.items() if value == best)
-    assert checkpoint.load(run / "checkpoints/best.pt")["step"] == card.notes["step"]
+    best_state = checkpoint.read(checkpoint.of_step(run, card.notes["step"]))[1]
+    assert best_state["step"] == best_state["best_step"] == card.notes["step"]
+    assert len(list((run / "checkpoints").iterdir())) == 3 and saved(run)[1]["step"] == 12
     assert card.notes["people"] == 4
 
 
@@ -265,12 +310,12 @@ def test_measures_the_geometry_of_the_training_people(config: Config, tmp_path: 
 def test_figures_are_there_when_the_run_is_complete(config: Config, tmp_path: Path, monkeypatch):
     config = replace(config, data=replace(config.data, holdout=2), evaluate=EvaluateConfig(every=4))
     figures = tmp_path / "run/figures.json"
-    saved = checkpoint.save
+    save = checkpoint.save
 
-    def stop(state, path):
-        if state["step"] == 5:
+    def stop(run, parts, plain, *rest):
+        if plain["step"] == 5:
             raise KeyboardInterrupt
-        saved(state, path)
+        save(run, parts, plain, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint, "save", stop)
@@ -295,8 +340,9 @@ def test_a_nan_stops_with_step_files_and_checkpoint(config: Config, tmp_path: Pa
     assert "last good checkpoint is" in words and "train.learning_rate" in words
     (listing,) = (tmp_path / "run").glob("diverged-step-*")
     assert str(listing) in words and all(Path(x).exists() for x in listing.read_text().splitlines())
-    state = checkpoint.load(tmp_path / "run/checkpoints/last.pt")
-    assert all(torch.isfinite(v).all() for v in state["net"].values())
+    state, _ = saved(tmp_path / "run")
+    weights = [value for name, value in state.items() if name.startswith("net.")]
+    assert weights and all(torch.isfinite(value).all() for value in weights)
 
 
 def test_corrupt_pictures_stop_or_are_counted(config: Config, people: Path, tmp_path: Path):

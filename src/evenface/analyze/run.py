@@ -20,6 +20,7 @@ from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.losses import CentreHead, regularisers
 from evenface.training import checkpoint
 from evenface.training.arguments import parse
+from evenface.training.people import require_same_people
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +62,14 @@ def read_run(
     config = parse([], prog="evenface analyze", description="", recipe=recipe)
     data = config.data if root is None else replace(config.data, root=root)
     faces, _, _ = load(data, config.train.seed)
-    state = _checkpoint(folder, card.notes["step"])
-    if state["identities"] != faces.identities or state["images"] != len(faces):
-        raise UserError(
-            f"{folder}: was trained on {state['images']} images of {len(state['identities'])} people, and "
-            f"now there are {faces}, or others; say where they are with --root DIR"
-        )
-    size = card.options["embedding_size"]
-    head = losses.create(config.loss.name, len(faces.identities), size, **config.loss.options)
+    tensors, state = checkpoint.read(checkpoint.of_step(folder, card.notes["step"]))
+    rivals = state["start"].get("rivals", 0)  # classes without pictures, the last ones
+    require_same_people(folder, faces, state["images"], "say where they are with --root DIR", rivals)
+    people, size = len(faces.identities), card.options["embedding_size"]
+    head = losses.create(config.loss.name, people + rivals, size, **config.loss.options)
     for extra in config.regularisers:
         regularisers.add(head, extra.name, **extra.options)
-    head.use_class_sizes(torch.from_numpy(faces.counts()))
-    head.load_state_dict(state["head"])
+    head.load_state_dict({name: tensors[f"head.{name}"] for name in head.state_dict()})
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows: NDArray[np.float32] = embed(
         TorchEmbedder(net, card.format, device), faces.pictures, names=faces.paths, progress=progress
@@ -82,19 +79,7 @@ def read_run(
         labels=torch.from_numpy(faces.labels),
         identities=faces.identities,
         loss=config.loss.name,
-        centres=head.directions().detach() if isinstance(head, CentreHead) else None,
+        centres=head.directions()[:people].detach() if isinstance(head, CentreHead) else None,
         step=state["step"],
         story=[json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()],
-    )
-
-
-def _checkpoint(folder: Path, step: int) -> dict[str, Any]:
-    """The checkpoint whose centres belong to the model: the best one, or the last."""
-    for name in ("best.pt", "last.pt"):
-        file = folder / "checkpoints" / name
-        if file.is_file() and (state := checkpoint.load(file))["step"] == step:
-            return state
-    raise UserError(
-        f"{folder}: no checkpoint of step {step}, whose model this is; finish the run with "
-        f"`evenface train --resume {folder}`"
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from evenface.compare.config import Comparison, Entry, Setting
 from evenface.errors import UserError
 from evenface.lab.config import LabConfig
+from evenface.training import checkpoint
 from evenface.training.arguments import flags, parse_as, read_recipe
 from evenface.training.config import Config, tables
 
@@ -63,8 +64,8 @@ class Cell:
 
         A training that has a checkpoint goes on. Anything else that is there is removed.
         """
-        files = (self.folder / "checkpoints/last.pt", self.folder / "config.toml")
-        if self.command == "train" and self._same() and all(file.exists() for file in files):
+        begun = checkpoint.latest(self.folder) is not None and (self.folder / "config.toml").exists()
+        if self.command == "train" and self._same() and begun:
             (self.folder / "error.txt").unlink(missing_ok=True)
             return ["train", "--resume", str(self.folder)]
         if self.folder.exists():

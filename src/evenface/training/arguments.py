@@ -3,7 +3,7 @@
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import field, fields, is_dataclass, make_dataclass, replace
+from dataclasses import asdict, field, fields, is_dataclass, make_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import tyro
 
 from evenface import backbones, losses
+from evenface.backbones.saved import Card, load_card
 from evenface.errors import UserError, unknown
+from evenface.faces import InputFormat
 from evenface.losses.regularisers import REGULARISERS
 from evenface.training.config import Config, Named
 
@@ -41,17 +43,22 @@ def parse_as(
 
     The file's entries are put in front of the words as flags, so both go through the same parser. Where
     the words name another loss or backbone than the file, the file's options of its own one are left aside.
-    A regulariser's flags, `--regularisers.center.weight 0.01`, change the file's or add one.
+    A regulariser's flags, `--regularisers.center.weight 0.01`, change the file's or add one. What neither
+    says of the backbone and the input is as in `start.run`, if that is given.
 
     Raises:
-        UserError: the file cannot be read, or has a table or key that is no setting.
+        UserError: the file cannot be read, or has a table or key that is no setting;
+            `start.run` has no model.
         SystemExit: from the parser, for `--help` (0) and for words it does not know (2).
     """
     words = _with_names(words)
     table = read_recipe(recipe) if recipe else {}
+    old = _begun_from(table, words) if any(f.name == "start" for f in fields(kind)) else None
     chosen = {}
     for choice in _choices(kind):
         entries, default, _ = _CHOICES[choice]
+        if old and choice == "backbone":
+            default = old.backbone
         if isinstance(table.get(choice, {}), str):  # loss = "eqm" for a table with a name alone
             table[choice] = {"name": table[choice]}
         if not isinstance(table.get(choice, {}), dict):
@@ -72,9 +79,13 @@ def parse_as(
     )
     if recipe:
         _require_known(table, arguments, recipe)
+    taken: dict[str, Any] = {}
+    if old:
+        options = old.options if chosen["backbone"] == old.backbone else {}
+        taken = {"backbone": options, "input": asdict(old.format)}
     parsed = tyro.cli(
         arguments,
-        args=[*flags(table), *words],
+        args=[*flags(taken), *flags(table), *words],
         prog=prog,
         description=description,
     )
@@ -101,6 +112,23 @@ def resolve(config: Config) -> Config:
         for named in config.regularisers
     )
     return replace(config, loss=whole["loss"], regularisers=regularisers, backbone=whole["backbone"])
+
+
+def _begun_from(table: dict[str, Any], words: list[str]) -> Card | None:
+    """The card of `start.run`; None without one, or where the recipe says all that the card could add."""
+    start = table.get("start")
+    run = _last(words, "--start.run") or (start.get("run") if isinstance(start, dict) else None)
+    if run is None:
+        return None
+    backbone, form = table.get("backbone"), table.get("input")
+    if isinstance(backbone, dict) and isinstance(form, dict) and backbone.get("name") in backbones.BACKBONES:
+        settings = fields(_settings_of("backbone", backbone["name"]))
+        # So that a run's config.toml can be read when the run that it began from is gone.
+        if {f.name for f in settings} <= backbone.keys() and {
+            f.name for f in fields(InputFormat)
+        } <= form.keys():
+            return None
+    return load_card(Path(str(run)))
 
 
 def _complete(path: str, named: Named, defaults: dict[str, Any]) -> Named:

@@ -15,6 +15,7 @@ Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "step"]
 Precision = Literal["float32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
+Others = Literal["drop", "keep"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class TrainConfig:
     """Fraction of the training in which the learning rate rises from 0, 0 to 1."""
     weight_decay: float = 5e-4
     """0 or more. Norms, biases and PReLU slopes are left alone."""
+    sample: float = 1.0
+    """Fraction of the people not in a batch that it is compared with, drawn anew each time (Partial FC);
+    above 0, 1 is everybody. For very many people: less time and memory a step."""
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 is no limit."""
     ema: float = 0.0
@@ -63,6 +67,8 @@ class TrainConfig:
     """Steps between two lines of the log, 1 or more."""
     checkpoint_every: int = 500
     """Steps between two checkpoints, 1 or more; there is one at the end too."""
+    keep_checkpoints: int = 2
+    """How many of the last ones are kept, 1 or more, beside the best one."""
     tensorboard: bool = False
     """Write the log for TensorBoard as well; needs the extra `track`."""
 
@@ -73,10 +79,12 @@ class TrainConfig:
             ("learning_rate", 1e-12, 1e6),
             ("warmup", 0.0, 1.0),
             ("weight_decay", 0.0, 1e6),
+            ("sample", 1e-9, 1.0),
             ("clip", 0.0, math.inf),
             ("seed", 0, 2**31),
             ("log_every", 1, math.inf),
             ("checkpoint_every", 1, math.inf),
+            ("keep_checkpoints", 1, math.inf),
         ):
             require_range(f"train.{name}", getattr(self, name), low, high)
         if not 0 <= self.ema < 1:
@@ -110,6 +118,30 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class StartConfig:
+    """Begin from a trained run, with other people: its backbone, and its class centres by their names."""
+
+    run: Path | None = None
+    """Folder of the trained run. Its backbone and input are taken over. Whoever it knows by name keeps their
+    class centre; the others start at the mean of their pictures' embeddings."""
+    others: Others = "drop"
+    """Its people without pictures now: leave them out (drop), or keep their centres as classes that nobody is
+    labelled with, from which the others keep away."""
+    freeze: int = 0
+    """Steps at the beginning in which the backbone stays as it is and only the loss learns; 0 or more."""
+
+    def __post_init__(self) -> None:
+        if self.others not in get_args(Others):
+            raise UserError(f"start.others: {self.others!r} is none of {', '.join(get_args(Others))}")
+        require_range("start.freeze", self.freeze, 0, math.inf)
+        for name, default in (("others", "drop"), ("freeze", 0)):
+            if self.run is None and getattr(self, name) != default:
+                raise UserError(
+                    f"start.{name}: is for a run that begins from a trained one; name that with start.run"
+                )
+
+
+@dataclass(frozen=True)
 class Config:
     """A training run, whole: with the same pictures it is repeated from this alone."""
 
@@ -121,6 +153,7 @@ class Config:
     """Added to the loss, each once; in a file `[[regularisers]]`, with `name` and its settings."""
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    start: StartConfig = field(default_factory=StartConfig)
 
 
 def tables(config: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evenface.errors import UserError
+from evenface.training import checkpoint
 
 
 class Diverged(UserError):
@@ -26,7 +27,7 @@ class Diverged(UserError):
         good = (
             "there is no checkpoint yet"
             if saved is None
-            else f"the last good checkpoint is {folder / 'checkpoints/last.pt'}, step {saved}"
+            else f"the last good checkpoint is {checkpoint.folder(folder, saved)}"
         )
         super().__init__(
             f"{what} became NaN or infinite at step {step}, in the batch of {files[0]} and {len(files) - 1} "

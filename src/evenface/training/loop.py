@@ -7,38 +7,43 @@ from typing import Any
 import torch
 from rich.console import Console
 from torch import Tensor, nn
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-import evenface
 from evenface import losses
 from evenface.backbones.saved import Card, save_model
 from evenface.data import Batch, BatchPlan, FaceDataset, augment_batch, load, loader, normalise
 from evenface.errors import UserError
 from evenface.losses import regularisers
-from evenface.training import checkpoint
+from evenface.losses.classes import divided
+from evenface.training import checkpoint, start
 from evenface.training.arguments import resolve
-from evenface.training.config import Config, tables
+from evenface.training.config import Config
 from evenface.training.diverged import Diverged
+from evenface.training.gradients import clip_gradients
 from evenface.training.log import Log, open_log
 from evenface.training.measure import Measures
+from evenface.training.notes import training_notes
 from evenface.training.optimizer import learning_rate, make_optimizer
+from evenface.training.people import require_same_people, write_identities
 from evenface.training.processes import Processes, processes
 from evenface.training.record import write_figures, write_record
+from evenface.training.state import Part
 from evenface.training.turned import Turned
 
 
 def train(config: Config, folder: Path, *, resume: bool = False, console: Console | None = None) -> Path:
     """Train a model into `folder`, which then holds all that is needed to use, repeat or go on with it.
 
-    config.toml and environment.json repeat the run; log.jsonl tells its story; checkpoints/last.pt goes on
-    with it, bit for bit; model.safetensors and card.json are the model: the best one measured where
+    config.toml and environment.json repeat the run; log.jsonl tells its story; checkpoints/ goes on with it,
+    bit for bit; model.safetensors and card.json are the model: the best one measured where
     `evaluate.every` is set, otherwise the last; figures.json, written at the end, is what it measured.
 
     Args:
         config: the settings.
         folder: made if absent.
-        resume: go on from checkpoints/last.pt. False refuses a folder that already has a run.
+        resume: go on from the last checkpoint. False refuses a folder that already has a run.
         console: where progress is shown; standard error if None.
 
     Returns:
@@ -78,12 +83,19 @@ class _Run:
         self.card = Card(config.backbone.name, config.backbone.options, config.input)
         net = self.card.create().to(me.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         size = config.backbone.options["embedding_size"]
-        self.head = losses.create(config.loss.name, len(faces.identities), size, **config.loss.options)
-        for extra in config.regularisers:
-            regularisers.add(self.head, extra.name, **extra.options)
-        self.head.use_class_sizes(torch.from_numpy(faces.counts()))
+        old, people = start.classes(config, faces.identities, folder if resume else None)
+        with divided(me.rank, me.world):
+            self.head = losses.create(config.loss.name, len(people), size, **config.loss.options)
+            for extra in config.regularisers:
+                regularisers.add(self.head, extra.name, **extra.options)
+        self.head.sample_classes(options.sample)
+        self.head.low_precision = options.precision == "bf16" and me.device.type == "cuda"
+        self.begun = old.begin(net, self.head, people, faces, config) if old else {}
+        notes += start.sentences(self.begun)
+        self.head.use_class_sizes(torch.bincount(torch.from_numpy(faces.labels), minlength=len(people)))
         self.head.to(me.device)
-        self.turned = Turned(self.head)  # before a resume: the seed draws the same start again
+        # Before a resume: the seed draws the same start again, unless the run began from another.
+        self.turned = Turned(self.head, known=not (resume and config.start.run))
         self.net = net
         self.average = (
             AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)  # type: ignore[no-untyped-call]
@@ -91,9 +103,12 @@ class _Run:
             else None
         )
         self.optimizer = make_optimizer([net, self.head], options)
-        self.scaler = torch.amp.GradScaler(me.device.type, enabled=options.precision == "fp16")
+        # One process alone sees an infinite gradient of its classes, and all must leave out the step.
+        scaler = ShardedGradScaler if me.world > 1 else torch.amp.GradScaler
+        self.scaler = scaler(me.device.type, enabled=options.precision == "fp16")
         self.measures = Measures(config, faces, held)
         self.best: dict[str, float] = {}
+        self.best_step: int | None = None  # of the best model measured on the way
         self.step = self.skipped = 0
         self.last_saved: int | None = None
         self.latest: list[int] = []  # the images of the present batch
@@ -102,6 +117,8 @@ class _Run:
         if resume:
             self._restore()
         else:
+            if me.first:
+                write_identities(folder, people)
             self._save()  # so that a run killed before its first regular checkpoint goes on too
         forward: nn.Module = net
         if me.world > 1:
@@ -151,7 +168,7 @@ class _Run:
                 every = self.config.evaluate.every
                 if self.step == self.steps or (every and self.step % every == 0):
                     self._measure(log)
-                if self.step == self.steps or self.step % options.checkpoint_every == 0:
+                if self.step in (self.steps, self.best_step) or self.step % options.checkpoint_every == 0:
                     self._save()
             if me.first:
                 write_figures(self.best, self.folder)
@@ -175,10 +192,12 @@ class _Run:
         rate = learning_rate(options, self.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.net.train()
+        frozen = self.step < self.config.start.freeze
+        self.net.train(not frozen)
         self.head.train()
         low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
-        with torch.autocast(me.device.type, dtype=low, enabled=low is not None):
+        autocast = torch.autocast(me.device.type, dtype=low, enabled=low is not None)
+        with autocast, torch.set_grad_enabled(not frozen):
             embeddings = self.forward(images.to(memory_format=torch.channels_last))
         together, everyone = me.gather(embeddings, labels, self.config.train.batch_size // me.world)
         if not bool(torch.isfinite(together).all()):
@@ -190,8 +209,7 @@ class _Run:
         self.scaler.scale(loss).backward()
         me.average_gradients(self.head)
         self.scaler.unscale_(self.optimizer)
-        weights = [*self.net.parameters(), *self.head.parameters()]
-        norm = nn.utils.clip_grad_norm_(weights, options.clip or float("inf"))
+        norm = clip_gradients(self.net, self.head, options.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
@@ -222,81 +240,70 @@ class _Run:
         log.advance(self.step, epoch=f"{epoch:.1f}", loss=f"{float(loss):.3f}", rate=f"{rate:.0f} images/s")
 
     def _measure(self, log: Log) -> None:
-        if self.me.first:
+        me, by, better = self.me, self.measures.best_by, False
+        centres, turned = self.measures.centres(self.head), self.turned()
+        if me.first:
             net = self._measured_net()
-            values, sentences = self.measures(net, self.head, self.me.device)
+            values, sentences = self.measures(net, centres, me.device)
             for sentence in sentences:
                 log.say(f"step {self.step}: {sentence}")
             if values:
                 log.write("measure", self.step, **values)
-            by = self.measures.best_by
-            last = self.step == self.steps
-            if (by is None and last) or (by and values[by] > self.best.get(by, -1.0)):
+            better = values[by] > self.best.get(by, -1.0) if by else self.step == self.steps
+            if better:
                 self.best = values
-                notes = {
-                    "loss": tables(self.config.loss),
-                    "regularisers": [tables(extra) for extra in self.config.regularisers],
-                    "people": len(self.dataset.faces.identities),
-                    "images": len(self.dataset.faces),
-                    "images_skipped": self.skipped,
-                    "step": self.step,
-                    "steps": self.steps,
-                    "seed": self.config.train.seed,
-                    **self.turned(),
-                    "chosen_by": by or "last step",
-                    "measured": values,
-                    "evenface": evenface.__version__,
-                }
+                notes = training_notes(
+                    self.config,
+                    self.dataset.faces,
+                    images_skipped=self.skipped,
+                    step=self.step,
+                    steps=self.steps,
+                    chosen_by=by or "last step",
+                    measured=values,
+                    **turned,
+                    **({"start": self.begun} if self.begun else {}),
+                )
                 card = Card(self.card.backbone, self.card.options, self.card.format, notes)
                 save_model(self.folder, net, card)
-                if by:
-                    checkpoint.save(self._state(), self.folder / "checkpoints/best.pt")
-        self.me.barrier()
+        if me.agreed(better) and by:
+            self.best_step = self.step
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "world": self.me.world,
-            "skipped": self.skipped,
-            "identities": self.dataset.faces.identities,
-            "images": len(self.dataset.faces),
-            "best": self.best,
-            "net": self.net.state_dict(),
-            "average": self.average.state_dict() if self.average is not None else None,
-            "head": self.head.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
+    def _parts(self) -> list[Part]:
+        average = [Part("average", self.average)] if self.average is not None else []
+        return [Part("net", self.net, self.optimizer), Part("head", self.head, self.optimizer), *average]
 
     def _save(self) -> None:
         # Every process looks at the same weights, so all stop or none.
         if not all(bool(torch.isfinite(weight).all()) for weight in self.net.state_dict().values()):
             raise self._diverged("a weight")
-        if self.me.first:
-            checkpoint.save(self._state(), self.folder / "checkpoints/last.pt")
-            self.last_saved = self.step
-        self.me.barrier()
+        plain = {
+            "step": self.step,
+            "world": self.me.world,
+            "skipped": self.skipped,
+            "images": len(self.dataset.faces),
+            "best": self.best,
+            "best_step": self.best_step,
+            "start": self.begun,
+            "scaler": self.scaler.state_dict(),
+        }
+        checkpoint.save(self.folder, self._parts(), plain, self.me, self.config.train.keep_checkpoints)
+        self.last_saved = self.step
 
     def _restore(self) -> None:
-        path = self.folder / "checkpoints/last.pt"
-        state = checkpoint.load(path, self.me.device)
-        faces = self.dataset.faces
-        if state["identities"] != faces.identities or state["images"] != len(faces):
-            raise UserError(
-                f"{path}: was trained on {state['images']} images of {len(state['identities'])} people, and "
-                f"now there are {faces}, or others; bring back the pictures it began with"
-            )
-        self.net.load_state_dict(state["net"])
-        self.head.load_state_dict(state["head"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        path = checkpoint.latest(self.folder)
+        if path is None:
+            raise checkpoint.missing(self.folder)
+        state = checkpoint.plain(path)
+        self.begun = start.resumed(self.config, state["start"])
+        cure, rivals = "bring back the pictures it began with", self.begun.get("rivals", 0)
+        require_same_people(self.folder, self.dataset.faces, state["images"], cure, rivals)
+        checkpoint.restore(path, self._parts(), self.me)
         self.scaler.load_state_dict(state["scaler"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
         self.step = self.last_saved = state["step"]
+        self.skipped, self.best, self.best_step = state["skipped"], state["best"], state["best_step"]
         if state["world"] != self.me.world:
             self.console.print(
                 f"began with {state['world']} processes and goes on with {self.me.world}: the batches are "
                 "the same, batch norm and dropout are not, so the weights will differ from an unbroken run's",
                 highlight=False,
             )
-        self.skipped, self.best = state["skipped"], state["best"]

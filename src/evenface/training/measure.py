@@ -3,7 +3,7 @@
 from math import isfinite
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evenface.data import FaceSet
 from evenface.errors import UserError
@@ -46,10 +46,20 @@ class Measures:
         available = [*([HELD_OUT] if held else []), *(f"{name}.accuracy" for name in self._sets)]
         self.best_by = available[0] if evaluate.every and available else None
 
+    def centres(self, head: FaceLoss) -> Tensor | None:
+        """What is measured of the head: (C, D) directions of people's centres, on the CPU; None if none are.
+
+        Every process calls this, though one measures: each holds some of the centres.
+        """
+        if self._trained is None or not isinstance(head, CentreHead):
+            return None
+        people = len(self._trained.identities)  # behind whom there may be classes without pictures
+        return head.classes.whole(head.directions())[:people].cpu()
+
     def __call__(
-        self, net: nn.Module, head: FaceLoss, device: torch.device
+        self, net: nn.Module, centres: Tensor | None, device: torch.device
     ) -> tuple[dict[str, float], list[str]]:
-        """(values by name; a sentence for each set).
+        """(values by name; a sentence for each set), with the `centres` that the method of that name gave.
 
         Of a benchmark set: every rate of its result that is measurable, as `lfw.accuracy`, `lfw.eer`.
         """
@@ -76,7 +86,6 @@ class Measures:
         if self._trained:
             faces = self._trained
             embeddings = embed(embedder, faces.pictures, names=faces.paths)
-            centres = head.directions().detach().cpu() if isinstance(head, CentreHead) else None
             found = evenness(torch.from_numpy(embeddings), torch.from_numpy(faces.labels), centres)
             values |= found
             sentences.append(

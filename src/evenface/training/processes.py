@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from evenface.errors import UserError
+from evenface.losses import FaceLoss
 from evenface.training.config import Device
 
 
@@ -50,13 +51,25 @@ class Processes:
         together = torch.cat(all_names)
         return torch.cat(all_rows)[together >= 0], together[together >= 0]
 
-    def average_gradients(self, head: nn.Module) -> None:
-        """Make the head's gradients, equal but for rounding on a GPU, the same in all processes."""
+    def average_gradients(self, head: FaceLoss) -> None:
+        """Make the gradients, equal but for rounding on a GPU, of what all have of the head the same in all.
+
+        Those of its classes are whole in the one process that has them.
+        """
         if self.world > 1:
-            for parameter in head.parameters():
-                if parameter.grad is not None:
+            divided = head.per_class()
+            for name, parameter in head.named_parameters():
+                if name not in divided and parameter.grad is not None:
                     dist.all_reduce(parameter.grad)
                     parameter.grad /= self.world
+
+    def agreed(self, decision: bool) -> bool:
+        """The first process's decision, in all of them; they wait for it."""
+        if self.world == 1:
+            return decision
+        value = torch.tensor(decision, dtype=torch.uint8, device=self.device)
+        dist.broadcast(value, 0)
+        return bool(value)
 
     def barrier(self) -> None:
         """Wait for the others."""
@@ -64,9 +77,18 @@ class Processes:
             dist.barrier()
 
 
+class ProcessLost(Exception):
+    """Another of the processes that train together has ended, so that this one cannot go on."""
+
+
 @contextmanager
 def processes(device: Device) -> Iterator[Processes]:
-    """Join the processes that `torchrun` started, or be the only one."""
+    """Join the processes that `torchrun` started, or be the only one.
+
+    Raises:
+        UserError: there is no such device.
+        ProcessLost: from within, another process has ended.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device: cuda was asked for and PyTorch sees no GPU; use --train.device cpu")
     cuda = device != "cpu" and torch.cuda.is_available()
@@ -78,7 +100,24 @@ def processes(device: Device) -> Iterator[Processes]:
         yield Processes(0, 1, local)
         return
     dist.init_process_group("nccl" if cuda else "gloo")
+    lost = False
     try:
         yield Processes(dist.get_rank(), world, local)
+    except RuntimeError as error:
+        lost = _lost(error)
+        if lost:
+            raise ProcessLost(
+                f"another of the {world} processes is gone: killed, out of memory, or stopped by an error "
+                "that it printed itself"
+            ) from error
+        raise
     finally:
-        dist.destroy_process_group()
+        if not lost:  # it might wait for the one that is gone
+            dist.destroy_process_group()
+
+
+def _lost(error: RuntimeError) -> bool:
+    """Whether an error says that the connection to another process is gone, by gloo, the store or NCCL."""
+    signs = ("gloo/transport/", "ncclRemoteError")
+    known = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
+    return known or any(sign in str(error) for sign in signs)
