@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 
 import torch
-from head import (
+from torch import Tensor, nn
+from ways import (
     ARCFACE,
     EQM,
     MB,
@@ -29,7 +30,6 @@ from head import (
     peak,
     synchronise,
 )
-from torch import Tensor, nn
 
 from evenface import backbones
 from evenface.training.config import TrainConfig
@@ -91,8 +91,7 @@ def memory(name: str, classes: int, options: argparse.Namespace) -> int:
 def measure(classes: int, options: argparse.Namespace) -> None:
     room, chosen = free(options.device), []
     for name in CHOSEN:
-        # The optimizer has a momentum, and makes two matrices more in passing.
-        matrices, tables = max(WAYS[name].matrices + 1, 5), WAYS[name].tables
+        matrices, tables = WAYS[name].matrices + 1, WAYS[name].tables  # the optimizer has a momentum
         need = 4 * classes * (matrices * options.dimension + tables * options.rows)
         if need < room:
             chosen.append(name)

@@ -98,6 +98,33 @@ def test_regularisers_add_to_the_loss_and_repeat_and_resume(config: Config, tmp_
     assert not same_weights(plain, whole)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_part_of_the_people_drawn_for_each_batch_learns_and_resumes(
+    config: Config, tmp_path: Path, optimizer: str
+):
+    """Other weights than with everybody, the same each time, and the optimizer's state of rows goes on."""
+    rate = 0.05 if optimizer == "sgd" else 0.005
+    options = replace(config.train, sample=0.3, optimizer=optimizer, learning_rate=rate, epochs=8, ema=0.0)
+    config = replace(config, train=options)
+    whole = train(config, tmp_path / "whole", console=QUIET)
+    values = [x["loss"] for x in lines(whole)]
+    assert np.mean(values[-8:]) < 0.8 * np.mean(values[:8])
+    stopped = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        _interrupt_at(patch, 7)
+        train(replace(config, train=replace(options, checkpoint_every=5)), stopped, console=QUIET)
+    train(config, stopped, resume=True, console=QUIET)
+    assert same_weights(stopped, whole) and same_state(stopped, whole)
+    everybody = train(replace(config, train=replace(options, sample=1.0)), tmp_path / "all", console=QUIET)
+    assert not same_weights(everybody, whole)
+
+
+def test_a_loss_without_centres_has_no_people_to_draw(config: Config, tmp_path: Path):
+    config = replace(config, loss=Named("npair"), train=replace(config.train, sample=0.5))
+    with pytest.raises(UserError, match=r"train\.sample: NPair has no class centres to draw from"):
+        train(config, tmp_path / "run", console=QUIET)
+
+
 def test_a_regulariser_without_centres_to_regularise_is_refused(config: Config, tmp_path: Path):
     config = replace(config, loss=Named("npair"), regularisers=(Named("iam"),))
     with pytest.raises(UserError, match=r"regularisers\.iam: adds to a loss with class centres, and NPair"):
@@ -213,6 +240,7 @@ def for_two(config: Config, tmp_path: Path) -> Config:
         input=replace(config.input, height=32, width=32),
         backbone=Named("sphereface4", {"embedding_size": 16}),
         train=replace(config.train, ema=0.0, learning_rate=0.01),
+        evaluate=EvaluateConfig(geometry=True),
     )
     (tmp_path / "recipe.toml").write_text(to_toml(config))
     return config
@@ -228,6 +256,8 @@ def test_two_processes_train_as_one(for_two: Config, tmp_path: Path):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
         assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-3)
         assert a["centres_nearest"] == pytest.approx(b["centres_nearest"], abs=0.01)
+    one, two = (json.loads((tmp_path / name / "figures.json").read_text()) for name in ("one", "two"))
+    assert one == pytest.approx(two, rel=1e-3) and "centres.mean" in one
     (one, _), (two, plain) = (saved(tmp_path / name) for name in ("one", "two"))
     assert plain["world"] == 2 and one.keys() == two.keys()
     torch.testing.assert_close(one["head.centres"], two["head.centres"], rtol=1e-3, atol=1e-4)

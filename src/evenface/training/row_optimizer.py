@@ -77,6 +77,16 @@ class RowSGD(_ByRows, torch.optim.SGD):
     def __init__(self, params: ParamsT, lr: float):
         super().__init__(params, lr=lr, momentum=0.9, nesterov=True)
 
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step of every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._state(
+                        parameter
+                    )  # torch's fused step takes a group whose momenta are all there or none
+        super().step()
+
     def _state(self, parameter: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[parameter]
         if not state:
