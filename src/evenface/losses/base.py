@@ -54,7 +54,11 @@ class FaceLoss(nn.Module, ABC):
         """
         self._check(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self.loss(embeddings.to(self.precision()), labels)
+            return self.whole(embeddings.to(self.precision()), labels)
+
+    def whole(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """`loss` and what is added to it, of the same input."""
+        return self.loss(embeddings, labels)
 
     @abstractmethod
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:

@@ -62,17 +62,14 @@ class CentreHead(FaceLoss):
             held[begin : begin + len(wanted)] = wanted
         return held
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """As `FaceLoss.forward`, plus weight * value of each regulariser; `terms` has the values by name."""
-        self._check(embeddings, labels)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            rows = embeddings.to(self.precision())
-            with self.reading(labels):
-                loss = self.loss(rows, labels)
-                for name, regulariser in self.regularisers.items():
-                    value = regulariser(rows, labels, self)
-                    self.terms[name] = value.detach()
-                    loss = loss + regulariser.weight * value
+    def whole(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """`loss` plus weight * value of each regulariser; `terms` has the values by name."""
+        with self.reading(labels):
+            loss = self.loss(embeddings, labels)
+            for name, regulariser in self.regularisers.items():
+                value = regulariser(embeddings, labels, self)
+                self.terms[name] = value.detach()
+                loss = loss + regulariser.weight * value
         return loss
 
     def sample_classes(self, fraction: float) -> None:

@@ -13,7 +13,7 @@ Change = Callable[..., Tensor]
 """Elementwise: cosines (M, n) of M rows and some classes, and parameters, to logits or terms (M, n)."""
 
 # Entries of one block of cosines. On a CPU a few such blocks stay in the cache; a GPU wants large products.
-_BLOCK = {"cpu": 2**18, "cuda": 2**24}
+_BLOCK, _BLOCK_OF_GPU = 2**18, 2**24
 _WIDTH = 256  # classes of a block at least: narrower products are slow
 _LEAST_NORM = 1e-12  # as torch.nn.functional.normalize has it
 
@@ -46,7 +46,7 @@ class Rivals:
         Where there is no rival, the sum is 0 and the logsumexp -inf. Gradients reach the rows, the centres,
         the bias and the parameters.
         """
-        biases = self.bias.token if self.bias else None
+        biases = None if self.bias is None else self.bias.token
         value: Tensor = _Reduced.apply(self, rows, labels, self.centres.token, biases, *parameters)  # type: ignore[no-untyped-call]
         return value
 
@@ -55,7 +55,7 @@ class Rivals:
         centres = self.centres.block(start, stop).view(-1, rows.shape[1])
         product = self.matmul(rows, centres.T)
         if self.raw:
-            if self.bias:
+            if self.bias is not None:
                 product += self.bias.block(start, stop)
             return product, centres, None
         inverse = torch.linalg.vector_norm(centres, dim=1).clamp(min=_LEAST_NORM).reciprocal_()
@@ -95,7 +95,7 @@ class Rivals:
 
 def block_width(rows: int, device: str) -> int:
     """How many classes a block has for so many rows, on a device of this type."""
-    return max(_WIDTH, _BLOCK[device] // rows)
+    return max(_WIDTH, (_BLOCK if device == "cpu" else _BLOCK_OF_GPU) // rows)
 
 
 class _Reduced(torch.autograd.Function):
@@ -156,7 +156,7 @@ class _Reduced(torch.autograd.Function):
             slope, *of_parameters = torch.autograd.grad(value, inputs, share)
             for known, more in zip(slopes, of_parameters, strict=True):
                 known += more
-            if rivals.bias:
+            if rivals.bias is not None:
                 rivals.bias.gradient()[start:stop] += slope.sum(dim=0)
             part = flat[start * each : stop * each]
             if inverse is not None:
@@ -167,7 +167,7 @@ class _Reduced(torch.autograd.Function):
             rivals.add_matmul(part, slope.T, rows)
             rivals.add_matmul(slope_of_rows, slope, centres)
         one = rows.new_zeros(())
-        return None, slope_of_rows, None, one, one if rivals.bias else None, *slopes
+        return None, slope_of_rows, None, one, None if rivals.bias is None else one, *slopes
 
 
 def _without_own(value: Tensor, own: Tensor, start: int, instead: float) -> Tensor:

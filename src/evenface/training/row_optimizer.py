@@ -1,5 +1,6 @@
 """torch's SGD and AdamW, which move only those rows of a parameter that its sparse gradient has."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch.optim.optimizer import ParamsT
 _BLOCK = 2**14  # rows that are stepped at once, which bounds the memory
 
 
-class _ByRows(torch.optim.Optimizer):
+class _ByRows(torch.optim.Optimizer, ABC):
     """Mixed into an optimizer of torch's, which steps the parameters whose gradient is dense.
 
     A sparse gradient is a COO tensor with one sparse dimension, the rows. A row without a gradient keeps its
@@ -53,15 +54,15 @@ class _ByRows(torch.optim.Optimizer):
         step = self.state.get(parameter, {}).get("step")
         return step is not None and step.ndim > 0
 
+    @abstractmethod
     def _state(self, parameter: Tensor) -> dict[str, Tensor]:
         """The parameter's state, made if it has none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _step_rows(
         self, values: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
     ) -> None:
         """Step the values (S, ...) of some rows, and their state, in place."""
-        raise NotImplementedError
 
 
 class RowSGD(_ByRows, torch.optim.SGD):
@@ -81,10 +82,8 @@ class RowSGD(_ByRows, torch.optim.SGD):
         """One step of every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._state(
-                        parameter
-                    )  # torch's fused step takes a group whose momenta are all there or none
+                if parameter.grad is not None:  # a fused step takes momenta that are all there, or none
+                    self._state(parameter)
         super().step()
 
     def _state(self, parameter: Tensor) -> dict[str, Tensor]:
