@@ -47,11 +47,11 @@ class AdaCos(CentreHead):
                 self.scale = self._next_scale(directions, labels, own)
         scale = self.scale  # of this call, also in its backward pass
         self.terms = {"scale": scale}
-        rivals = self.rivals(directions, labels, lambda cosine: scale * cosine)
+        rivals = self.rivals(directions, labels, scale=scale)
         return log1pexp(rivals - scale * own).mean()
 
     def _next_scale(self, directions: Tensor, labels: Tensor, own: Tensor) -> Tensor:
-        rivals = self.rivals(directions, labels, lambda cosine: self.scale * cosine).logsumexp(dim=0)
+        rivals = self.rivals(directions, labels, scale=self.scale).logsumexp(dim=0)
         angle = own.acos().quantile(0.5).clamp(max=math.pi / 4)
         # With few classes, all rivals opposite would make log(B) negative and turn the loss around.
         return ((rivals - math.log(len(labels))) / angle.cos()).clamp(min=1e-3)

@@ -135,9 +135,10 @@ class CentreHead(FaceLoss):
         self,
         rows: Tensor,
         labels: Tensor,
-        change: Change,
+        change: Change | None = None,
         *parameters: Tensor,
         reduce: Literal["logsumexp", "sum"] = "logsumexp",
+        scale: float | Tensor = 1.0,
         raw: bool = False,
         bias: str | None = None,
     ) -> Tensor:
@@ -146,11 +147,13 @@ class CentreHead(FaceLoss):
         Args:
             rows: (M, embedding_size): directions, whose cosines with the centres' directions are taken.
             labels: (M,) the class of each, which is left out.
-            change: elementwise, (cosines (M, n) of some classes, *parameters) -> logits or terms (M, n).
-                Cosines may leave [-1, 1] by rounding. What it takes from elsewhere gets no gradient.
+            change: elementwise, (scaled cosines (M, n) of some classes, *parameters) -> logits or terms
+                (M, n). Cosines may leave [-1, 1] by rounding. What it takes from elsewhere gets no
+                gradient. None takes the scaled cosines as they are, and is the fastest.
             *parameters: tensors that need a gradient through `change`.
             reduce: of what `change` gives, over the classes.
-            raw: products with the centres as they are, in place of cosines.
+            scale: multiplies the cosines; a tensor gets no gradient.
+            raw: products with the centres as they are, in place of scaled cosines.
             bias: name of a parameter (P,) to add to the raw products.
 
         Returns:
@@ -161,7 +164,7 @@ class CentreHead(FaceLoss):
         call, classes = self._during_call(), self.classes
         biases = call.columns[bias] if bias else None
         low = self.low_precision
-        over = Rivals(call.columns["centres"], change, reduce, raw, biases, call.log_weight, low)
+        over = Rivals(call.columns["centres"], change, reduce, scale, raw, biases, call.log_weight, low)
         local = over(classes.shared(rows), labels, *(classes.shared(p) for p in parameters))
         return classes.sum(local) if reduce == "sum" else classes.logsumexp(local)
 

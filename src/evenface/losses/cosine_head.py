@@ -39,7 +39,7 @@ class CosineHead(CentreHead):
 
     def cross_entropy(self, directions: Tensor, labels: Tensor, own: Tensor) -> Tensor:
         """(N,) of s * cosine, with s * own (N,) as the target's logits."""
-        rivals = self.rivals(directions, labels, lambda cosine: self.scale * cosine)
+        rivals = self.rivals(directions, labels, scale=self.scale)
         return log1pexp(rivals - self.scale * own)
 
 

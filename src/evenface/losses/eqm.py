@@ -85,14 +85,14 @@ class EqM(CosineHead):
         present, position = torch.unique(labels, return_inverse=True)
         directions = F.normalize(embeddings)
         own = self.own_cosine(directions, labels)
-        rows, classes, upper = directions, labels, directions.new_full((len(labels), 1), self.upper)
+        rows, classes, upper = directions, labels, directions.new_full((len(labels),), self.upper)
         if (
             self.centre_weight
         ):  # the present centres are rows beside the samples, for one pass over the classes
             rows = torch.cat([rows, F.normalize(self.own(present))])
             classes = torch.cat([labels, present])
-            upper = torch.cat([upper, upper.new_full((len(present), 1), self.centre_upper)])
-        rivals = self.rivals(rows, classes, lambda cosine: self.scale * (cosine - upper))
+            upper = torch.cat([upper, upper.new_full((len(present),), self.centre_upper)])
+        rivals = self.rivals(rows, classes, scale=self.scale) - self.scale * upper
         rivals = log1pexp(rivals)  # the reference logit, 0, beside them
 
         above = self.scale * (own - self.lower)

@@ -53,5 +53,5 @@ class LSoftmax(SphereFace):
         centres = self.own(labels)
         lengths = torch.linalg.vector_norm(embeddings, dim=1) * torch.linalg.vector_norm(centres, dim=1)
         cosine = (F.normalize(embeddings) * F.normalize(centres)).sum(dim=1).clamp(-1.0, 1.0)
-        rivals = self.rivals(embeddings, labels, lambda logit: logit, raw=True)
+        rivals = self.rivals(embeddings, labels, raw=True)
         return log1pexp(rivals - lengths * self.annealed(cosine)).mean()

@@ -27,7 +27,7 @@ class Softmax(CentreHead):
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy."""
         own = (embeddings * self.own(labels)).sum(dim=1) + self.own(labels, "bias")
-        rivals = self.rivals(embeddings, labels, lambda logit: logit, raw=True, bias="bias")
+        rivals = self.rivals(embeddings, labels, raw=True, bias="bias")
         return log1pexp(rivals - own).mean()
 
 

@@ -79,7 +79,7 @@ class SphereFace(CentreHead):
         """Mean cross-entropy; in training mode each call is one step of the annealing."""
         length = torch.linalg.vector_norm(embeddings, dim=1)
         own = self.annealed(self.own_cosine(F.normalize(embeddings), labels))
-        rivals = self.rivals(embeddings, labels, lambda logit: logit)  # |x| cos(angle)
+        rivals = self.rivals(embeddings, labels)  # |x| cos(angle)
         return log1pexp(rivals - length * own).mean()
 
     def annealed(self, cosine: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class UNPG(ArcFace):
         """Mean cross-entropy, each softmax with the kept pairs; ArcFace's in a batch of one class."""
         directions = F.normalize(embeddings)
         own = self.target_cosine(self.own_cosine(directions, labels))
-        rivals = self.rivals(directions, labels, lambda cosine: self.scale * cosine)
+        rivals = self.rivals(directions, labels, scale=self.scale)
         # One logit stands for all pairs: a softmax sees only the sum of their exponentials.
         pairs = (self.scale * self.rival_pairs(directions, labels)).logsumexp(dim=0)
         return log1pexp(torch.logaddexp(rivals, pairs) - self.scale * own).mean()

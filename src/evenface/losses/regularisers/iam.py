@@ -40,6 +40,6 @@ class IAM(Regulariser):
         """The mean log of the rivals' mean share, below 0 by log(C - 1) or more."""
         directions = F.normalize(embeddings)
         with head.reading(labels):
-            rivals = head.rivals(directions, labels, lambda cosine: self.scale * cosine)
+            rivals = head.rivals(directions, labels, scale=self.scale)
             every = torch.logaddexp(rivals, self.scale * head.own_cosine(directions, labels))
         return (rivals - every).mean() - math.log(self.num_classes - 1)
