@@ -80,11 +80,31 @@ def test_a_training_grid_has_one_seed(write, tmp_path):
             '[[losses]]\nname = "eqm"\n[[settings]]\nlabel = "x"\nset = { "loss.name" = "cosface" }',
             r"losses of a comparison stand in \[\[losses\]\]",
         ),
+        (
+            '[[losses]]\nname = "eqm"\nscale = 8\n[[settings]]\nlabel = "x"\nset = { "loss.scale" = 16 }',
+            "loss.scale is said by the loss eqm scale=8 too",
+        ),
     ],
 )
 def test_what_the_grid_itself_says_is_refused_elsewhere(write, tmp_path, text, says):
     with pytest.raises(UserError, match=says):
         cells_of(write('recipe = "lab.toml"\nseeds = [0]\n' + text), tmp_path)
+
+
+def test_a_setting_may_be_one_of_the_losses(write, tmp_path):
+    text = """recipe = "lab.toml"
+seeds = [0]
+losses = [{ name = "eqm" }, { name = "cosface", margin = 0.2 }]
+settings = [{ label = "8", set = { loss.scale = 8 } }, { label = "16", set = { loss.scale = 16 } }]
+"""
+    found = [(cell.setting, cell.settings["loss"]) for cell in cells_of(write(text), tmp_path)]
+    assert [(label, loss["name"], loss["scale"]) for label, loss in found] == [
+        ("8", "eqm", 8),
+        ("8", "cosface", 8),
+        ("16", "eqm", 16),
+        ("16", "cosface", 16),
+    ]
+    assert found[1][1]["margin"] == found[3][1]["margin"] == 0.2
 
 
 def test_mistakes_are_found_before_the_first_run(write, tmp_path, capsys):

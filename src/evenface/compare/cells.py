@@ -118,6 +118,9 @@ def plan(comparison: Comparison, folder: Path) -> list[Cell]:
 
 def _words(comparison: Comparison, entry: Entry, setting: Setting | None) -> list[str]:
     """What a run is given, but for its seed."""
+    for name in setting.set.get("loss", {}) if setting else ():
+        if name in entry.loss.options:
+            raise UserError(f"settings.set: loss.{name} is said by the loss {entry.label} too; leave one out")
     loss = ["--loss", entry.loss.name, *flags({"loss": entry.loss.options})]
     words = [*comparison.flags, *loss, *(flags(setting.set) if setting else [])]
     if given := [word for word in words if word.partition("=")[0] in _SEEDS]:
