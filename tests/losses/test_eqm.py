@@ -14,7 +14,7 @@ def logsum(values):
     return top + math.log(sum(math.exp(v - top) for v in values))
 
 
-def slow_eqm(embeddings, centres, labels, *, s, l, u, h, lam, v, g):  # noqa: E741
+def slow_eqm(embeddings, centres, labels, *, s, t, l, u, h, lam, v, g):  # noqa: E741
     """The definition, with loops and Python floats."""
     f = [row / np.linalg.norm(row) for row in np.asarray(embeddings, dtype=np.float64)]
     w = [row / np.linalg.norm(row) for row in np.asarray(centres, dtype=np.float64)]
@@ -31,15 +31,16 @@ def slow_eqm(embeddings, centres, labels, *, s, l, u, h, lam, v, g):  # noqa: E7
     sample /= len(present)
     centre = 0.0
     for k in present:
-        centre += logsum([0.0] + [s * (float(w[k] @ w[j]) - v) for j in range(len(w)) if j != k])
+        centre += logsum([0.0] + [t * (float(w[k] @ w[j]) - v) for j in range(len(w)) if j != k])
     centre /= len(present)
-    return g / s * sample, g / s * centre, g / s * (sample + lam * centre)
+    return g / s * sample, g / t * centre, g * (sample / s + lam * centre / t)
 
 
 @pytest.mark.parametrize("kind", ["random", "aligned", "opposite", "one class", "tiny", "huge"])
 @pytest.mark.parametrize("scale", [4.0, 32.0, 128.0])
+@pytest.mark.parametrize("centre_scale", [8.0, 64.0])
 @pytest.mark.parametrize("hardness", [0.0, 0.3, 5.0])
-def test_agrees_with_the_definition(kind, scale, hardness):
+def test_agrees_with_the_definition(kind, scale, centre_scale, hardness):
     rng = np.random.default_rng(0)
     c, d, n = 9, 6, 20
     w = rng.normal(size=(c, d)).astype(np.float32)
@@ -48,13 +49,12 @@ def test_agrees_with_the_definition(kind, scale, hardness):
     if kind in ("aligned", "opposite"):
         x = w[y] * (1 if kind == "aligned" else -1)
     x = (x * {"tiny": 1e-4, "huge": 1e4}.get(kind, 1.0)).astype(np.float32)
-    head = EqM(c, d, scale=scale, hardness=hardness)
+    head = EqM(c, d, scale=scale, centre_scale=centre_scale, hardness=hardness)
     with torch.no_grad():
         head.centres.copy_(torch.from_numpy(w))
     loss = head(torch.from_numpy(x), torch.from_numpy(y))
-    sample, centre, total = slow_eqm(
-        x, w, y.tolist(), s=scale, l=0.6, u=0.2, h=hardness, lam=0.3, v=head.centre_upper, g=30.0
-    )
+    settings = {"l": head.lower, "u": 0.2, "lam": head.centre_weight, "v": head.centre_upper, "g": 30.0}
+    sample, centre, total = slow_eqm(x, w, y.tolist(), s=scale, t=centre_scale, h=hardness, **settings)
     assert float(loss.detach()) == pytest.approx(total, rel=1e-5)
     assert float(head.terms["sample"]) == pytest.approx(sample, rel=1e-5)
     assert float(head.terms["centre"]) == pytest.approx(centre, rel=1e-5)
@@ -67,12 +67,12 @@ def at_angles(head, x, w, y):
 
 
 def test_known_angle_by_hand():
-    """One sample on its centre, the other centre at 90 degrees, s = 1, l = .6, u = .2, v = -1."""
-    head = EqM(2, 2, scale=1.0, gain=1.0, centre_weight=0.5)
+    """One sample on its centre, the other centre at 90 degrees, s = 1, t = 2, l = .6, u = .2, v = -1."""
+    head = EqM(2, 2, scale=1.0, gain=1.0, lower=0.6, centre_weight=0.5, centre_scale=2.0)
     assert head.centre_upper == -1.0
     loss = at_angles(head, [[3.0, 0.0]], [[1.0, 0.0], [0.0, 2.0]], [0])
     sample = math.log(1 + math.exp(-0.4) * (1 + math.exp(-0.2)))
-    centre = math.log(1 + math.exp(1.0))
+    centre = math.log(1 + math.exp(2.0)) / 2
     assert loss == pytest.approx(sample + 0.5 * centre, rel=1e-6)
 
 

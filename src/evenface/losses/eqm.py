@@ -17,16 +17,18 @@ class EqM(CosineHead):
 
     After Sun, Yang, Xue, Liao (IEEE TMM 2020). **The equations are derived here** from the promises of the
     paper's abstract, not copied from its text; `docs/eqm.md` gives the derivation. With c the cosines, s
-    the scale, l = `lower`, u = `upper`, v = `centre_upper`, h = `hardness`, and K the classes in the batch:
+    the scale, t = `centre_scale`, l = `lower`, u = `upper`, v = `centre_upper`, h = `hardness`, and K the
+    classes in the batch:
 
         L_i = log(1 + exp(-s (c_iy - l)) (1 + sum_{j != y} exp(s (c_ij - u))))
         q_i = softmax of (-h s c_iy) over the batch's samples of class y (no gradient)
-        R   = mean over k in K of log(1 + sum_{j != k} exp(s (w_k . w_j - v)))
-        L   = (gain / s) (1/|K| sum_i q_i L_i + centre_weight R)
+        R   = mean over k in K of log(1 + sum_{j != k} exp(t (w_k . w_j - v)))
+        L   = gain (1/s 1/|K| sum_i q_i L_i + centre_weight 1/t R)
 
     The fixed reference logit in L_i makes both limits absolute; q lets the samples that strayed furthest
     speak loudest and every class count the same however many samples it has; R keeps centres apart
-    whatever their classes' sizes; gain / s keeps the gradient's size from following the scale.
+    whatever their classes' sizes, the nearest before all; 1/s and 1/t keep the gradient's size from following
+    the scales.
 
     Args:
         num_classes: C, 2 or more.
@@ -38,10 +40,12 @@ class EqM(CosineHead):
         centre_weight: lambda, 0 or more; 0 leaves the centre term out.
         centre_upper: v, cosine, -1 to 1, or "auto": the least possible largest cosine between C directions
             in D dimensions (`least_largest_cosine`).
-        gain: g, greater than 0, the size of the gradient in place of s.
+        centre_scale: t, greater than 0.
+        gain: g, greater than 0, the size of the gradient in place of a scale.
 
     Attributes:
-        terms: after each call "sample" and "centre", both already times gain / s, without `centre_weight`.
+        terms: after each call "sample" and "centre", each already times gain over its scale, without
+            `centre_weight`.
 
     Raises:
         UserError: an argument outside its range.
@@ -53,11 +57,12 @@ class EqM(CosineHead):
         embedding_size: int,
         *,
         scale: float = 32.0,
-        lower: float = 0.6,
+        lower: float = 0.25,
         upper: float = 0.2,
         hardness: float = 0.3,
-        centre_weight: float = 0.3,
+        centre_weight: float = 1.0,
         centre_upper: float | Literal["auto"] = "auto",
+        centre_scale: float = 96.0,
         gain: float = 30.0,
     ):
         super().__init__(num_classes, embedding_size, scale=scale)
@@ -69,6 +74,7 @@ class EqM(CosineHead):
             )
         require_range("loss.hardness", hardness, 0.0, 1e3)
         require_range("loss.centre_weight", centre_weight, 0.0, 1e6)
+        require_range("loss.centre_scale", centre_scale, 1e-3, 1e6)
         require_range("loss.gain", gain, 1e-6, 1e6)
         if centre_upper == "auto":
             centre_upper = least_largest_cosine(num_classes, embedding_size)
@@ -78,32 +84,36 @@ class EqM(CosineHead):
         self.hardness = hardness
         self.centre_weight = centre_weight
         self.centre_upper = float(centre_upper)
+        self.centre_scale = centre_scale
         self.gain = gain
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """(gain / s) (L_sample + centre_weight R)."""
+        """gain (L_sample / scale + centre_weight R / centre_scale)."""
         present, position = torch.unique(labels, return_inverse=True)
         directions = F.normalize(embeddings)
         own = self.own_cosine(directions, labels)
-        rows, classes, upper = directions, labels, directions.new_full((len(labels),), self.upper)
+        rows, classes = self.scale * directions, labels
+        limits = directions.new_full((len(labels),), self.scale * self.upper)
         if (
             self.centre_weight
         ):  # the present centres are rows beside the samples, for one pass over the classes
-            rows = torch.cat([rows, F.normalize(self.own(present))])
+            rows = torch.cat([rows, self.centre_scale * F.normalize(self.own(present))])
             classes = torch.cat([labels, present])
-            upper = torch.cat([upper, upper.new_full((len(present),), self.centre_upper)])
-        rivals = self.rivals(rows, classes, scale=self.scale) - self.scale * upper
-        rivals = log1pexp(rivals)  # the reference logit, 0, beside them
+            limits = torch.cat(
+                [limits, limits.new_full((len(present),), self.centre_scale * self.centre_upper)]
+            )
+        rivals = log1pexp(self.rivals(rows, classes) - limits)  # the reference logit, 0, beside them
 
         above = self.scale * (own - self.lower)
         each = log1pexp(rivals[: len(labels)] - above)
         weight = _softmax_by_group(-self.hardness * above.detach(), position, len(present))
-        sample = (weight * each).sum() / len(present)
-        centre = rivals[len(labels) :].mean() if self.centre_weight else torch.zeros_like(sample)
+        sample = self.gain / self.scale * (weight * each).sum() / len(present)
+        centre = torch.zeros_like(sample)
+        if self.centre_weight:
+            centre = self.gain / self.centre_scale * rivals[len(labels) :].mean()
 
-        factor = self.gain / self.scale
-        self.terms = {"sample": factor * sample.detach(), "centre": factor * centre.detach()}
-        return factor * (sample + self.centre_weight * centre)
+        self.terms = {"sample": sample.detach(), "centre": centre.detach()}
+        return sample + self.centre_weight * centre
 
 
 def _softmax_by_group(logits: Tensor, group: Tensor, groups: int) -> Tensor:

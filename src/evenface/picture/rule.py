@@ -63,6 +63,7 @@ def options(loss: str, dimensions: int, steps: int) -> dict[str, Any]:
             "hardness": 0.0,
             "centre_upper": math.cos(between),
             "centre_weight": 1.0,
+            "centre_scale": SCALE,
         },
     }
     if loss not in table:
