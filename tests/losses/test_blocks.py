@@ -46,6 +46,20 @@ def test_the_size_of_a_block_changes_nothing(name: str, entries: int, monkeypatc
         )
 
 
+@pytest.mark.parametrize("width", [7, 1000])
+@pytest.mark.parametrize("name", ["eqm", "arcface", "curricularface", "sphereface2"])
+def test_going_back_twice_gives_twice_the_gradients(name: str, width: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rivals, "block_width", lambda rows, device: width)
+    head = made(name, 37, 6).double()
+    x, y = torch.randn(20, 6, dtype=torch.float64, requires_grad=True), torch.randint(37, (20,))
+    loss, read = head(x, y), (x, head.centres)
+    loss.backward(retain_graph=True)
+    once = [tensor.grad.clone() for tensor in read]
+    loss.backward()
+    for tensor, gradient in zip(read, once, strict=True):
+        torch.testing.assert_close(tensor.grad, 2 * gradient)
+
+
 @pytest.mark.parametrize("name", WITH_CENTRES)
 def test_float32_in_blocks_agrees_with_float64(name: str, monkeypatch: pytest.MonkeyPatch):
     """To 1e-5 of the largest entry, for gradients too, at the scale that each loss has by itself."""

@@ -114,7 +114,7 @@ def block_width(rows: int, device: str) -> int:
 
 
 class _Reduced(torch.autograd.Function):
-    """The reduction. Its backward computes the products again, which takes less time than memory for them."""
+    """The reduction. Its backward computes the products again; only those of a single block are kept."""
 
     @staticmethod
     def forward(
@@ -130,9 +130,12 @@ class _Reduced(torch.autograd.Function):
         summing = rivals.reduce == "sum"
         total = rows.new_full((len(rows),), 0.0 if summing else -torch.inf)
         blocks, room = rivals.blocks(rows)
+        ctx.kept = None
         for start, stop in blocks:
-            product, _, _ = rivals.products(rows, start, stop, room)
-            value = rivals.changed(product, start, stop, parameters)
+            products = rivals.products(rows, start, stop, room)
+            value = rivals.changed(products[0], start, stop, parameters)
+            if len(blocks) == 1:
+                ctx.kept, value = products, value.clone()
             if rivals.log_weight is not None:
                 weight = rivals.log_weight[start:stop]
                 value = value.mul_(weight.exp()) if summing else value.add_(weight)
@@ -158,8 +161,9 @@ class _Reduced(torch.autograd.Function):
         total = torch.where(total == -torch.inf, torch.inf, total)[:, None]
         blocks, room = rivals.blocks(rows)
         second = torch.empty_like(room)
+        kept, ctx.kept = ctx.kept, None  # it is overwritten; who goes back again has it computed again
         for start, stop in blocks:
-            product, centres, inverse = rivals.products(rows, start, stop, room)
+            product, centres, inverse = kept or rivals.products(rows, start, stop, room)
             with torch.enable_grad():
                 inputs = [p.detach().requires_grad_() for p in (product, *parameters)]
                 value = rivals.changed(inputs[0], start, stop, tuple(inputs[1:]))
