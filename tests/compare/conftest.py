@@ -1,6 +1,5 @@
 """A program that stands in for evenface, and recipes for it."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,12 +50,13 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "calls").touch()
     (folder / "fake.py").write_text(FAKE)
     monkeypatch.setenv("LEDGER", str(folder))
+    monkeypatch.syspath_prepend(folder)
     return folder
 
 
 @pytest.fixture
-def program(ledger: Path) -> tuple[str, ...]:
-    return (sys.executable, "-S", "-E", str(ledger / "fake.py"))
+def program(ledger: Path) -> str:
+    return "fake"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evenface.compare.command import run
-from evenface.compare.runner import cores
+from evenface.compare.runner import IMPORTED, cores
 
 GRID = 'recipe = "lab.toml"\nseeds = [0, 1]\n[[losses]]\nname = "eqm"\n[[losses]]\nname = "cosface"\n'
 
@@ -94,9 +94,10 @@ def test_stopping_stops_the_runs_and_says_how_to_go_on(write, ledger, program, t
     # A shell starts what it puts in the background with SIGINT ignored, and pytest hands that on.
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from evenface.compare.command import run; run(sys.argv[4:], sys.argv[1:4])"
+        "from evenface.compare.command import run; sys.path.insert(0, sys.argv[1]); "
+        "run(sys.argv[3:], sys.argv[2])"
     )
-    whole = [sys.executable, "-c", code, *program[:2], program[3], str(write(GRID)), "-o", str(out)]
+    whole = [sys.executable, "-c", code, str(ledger), program, str(write(GRID)), "-o", str(out)]
     process = subprocess.Popen([*whole, "--jobs", "1"], stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while not ((ledger / "pid").exists() and (ledger / "pid").read_text()):
@@ -108,3 +109,10 @@ def test_stopping_stops_the_runs_and_says_how_to_go_on(write, ledger, program, t
     assert f"4 of 4 runs are left; go on with: evenface compare {out}/comparison.toml -o {out}" in said
     with pytest.raises(ProcessLookupError):
         os.kill(int((ledger / "pid").read_text()), 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux has them")
+def test_what_all_runs_are_forked_from_has_one_thread():
+    code = f"import os, {', '.join(IMPORTED)}; print(len(os.listdir('/proc/self/task')))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "1\n"

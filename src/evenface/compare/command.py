@@ -17,7 +17,7 @@ from evenface.compare.config import Comparison, from_names, parse, to_toml
 from evenface.compare.files import write_summary, write_values
 from evenface.compare.page import write_page
 from evenface.compare.plot import write_plot
-from evenface.compare.runner import EVENFACE, cores, run_all
+from evenface.compare.runner import cores, run_all
 from evenface.compare.table import Table, finished, tabulate
 from evenface.compare.text import markdown, show
 from evenface.errors import UserError, require_range
@@ -59,10 +59,10 @@ class CompareOptions:
     """With --recipe: the loss that the others are compared with; the first if not said."""
 
 
-def run(words: list[str], program: Sequence[str] = EVENFACE) -> int:
+def run(words: list[str], program: str = "evenface") -> int:
     """Run what is not finished, write the tables and print one; 1 if a run failed, otherwise 0.
 
-    `program` is the command that a run's words are given to.
+    `program` is the module that runs are given to, as `python -m` would.
 
     Raises:
         UserError: the comparison is wrong, the folder has other files, or another compare is at work in it.
@@ -138,7 +138,7 @@ def _require_own(folder: Path) -> None:
 
 
 def _run(
-    comparison: Comparison, cells: list[Cell], folder: Path, jobs: int | None, program: Sequence[str]
+    comparison: Comparison, cells: list[Cell], folder: Path, jobs: int | None, program: str
 ) -> list[Cell]:
     """Run what is not finished; returns the runs that failed."""
     if jobs is not None:
