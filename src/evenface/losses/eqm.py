@@ -57,12 +57,12 @@ class EqM(CosineHead):
         embedding_size: int,
         *,
         scale: float = 32.0,
-        lower: float = 0.25,
+        lower: float = 0.6,
         upper: float = 0.2,
         hardness: float = 0.3,
-        centre_weight: float = 1.0,
+        centre_weight: float = 0.3,
         centre_upper: float | Literal["auto"] = "auto",
-        centre_scale: float = 96.0,
+        centre_scale: float = 32.0,
         gain: float = 30.0,
     ):
         super().__init__(num_classes, embedding_size, scale=scale)
