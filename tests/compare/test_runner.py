@@ -113,6 +113,12 @@ def test_stopping_stops_the_runs_and_says_how_to_go_on(write, ledger, program, t
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux has them")
 def test_what_all_runs_are_forked_from_has_one_thread():
-    code = f"import os, {', '.join(IMPORTED)}; print(len(os.listdir('/proc/self/task')))"
+    code = f"""
+import os, {", ".join(IMPORTED)}
+if not (child := os.fork()):
+    os._exit(0)
+os.waitpid(child, 0)
+print(len(os.listdir("/proc/self/task")))
+"""
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "1\n"

@@ -21,7 +21,7 @@ Done = Callable[[Cell, float, str | None], None]
 """Told of each run that has ended: the run, seconds, and the last lines if it failed."""
 IMPORTED = ("evenface.lab.command", "evenface.training.loop", "torch._dynamo")
 """What a run imports, in about as much time as a short run then takes: all are forked from one process that
-has imported it. It must start no thread, as a fork would wait for it for ever."""
+has imported it. Its threads must end at a fork, as OpenBLAS's do: a run would wait for them for ever."""
 _POLL = 0.05  # seconds between two looks
 _PATIENCE = 10  # seconds that a run has to stop
 
