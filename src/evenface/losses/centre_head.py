@@ -152,7 +152,7 @@ class CentreHead(FaceLoss):
                 gradient. None takes the scaled cosines as they are, and is the fastest.
             *parameters: tensors that need a gradient through `change`.
             reduce: of what `change` gives, over the classes.
-            scale: multiplies the cosines; a tensor gets no gradient.
+            scale: multiplies the cosines, but no raw products; a tensor gets no gradient.
             raw: products with the centres as they are, in place of scaled cosines.
             bias: name of a parameter (P,) to add to the raw products.
 

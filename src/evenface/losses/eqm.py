@@ -94,9 +94,8 @@ class EqM(CosineHead):
         own = self.own_cosine(directions, labels)
         rows, classes = self.scale * directions, labels
         limits = directions.new_full((len(labels),), self.scale * self.upper)
-        if (
-            self.centre_weight
-        ):  # the present centres are rows beside the samples, for one pass over the classes
+        if self.centre_weight:
+            # The present centres are rows beside the samples, for one pass over the classes.
             rows = torch.cat([rows, self.centre_scale * F.normalize(self.own(present))])
             classes = torch.cat([labels, present])
             limits = torch.cat(
