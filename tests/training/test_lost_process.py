@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -82,11 +83,17 @@ def ended(process: BaseProcess, seconds: float) -> int | None:
     return process.exitcode
 
 
-def test_started_by_hand_the_other_says_that_one_was_killed(tmp_path: Path, two: list[BaseProcess]):
-    two[0].kill()
-    assert ended(two[1], 30) == 1
-    said = (tmp_path / "error1").read_text()
-    assert said.startswith(GONE) and said.endswith(how(tmp_path / "run")) and said.count("\n") == 1
+@pytest.mark.parametrize(("lost", "by"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGTERM)])
+def test_started_by_hand_the_other_says_that_one_has_ended(
+    tmp_path: Path, two: list[BaseProcess], lost: int, by: signal.Signals
+):
+    os.kill(two[lost].pid, by)
+    # PyTorch tells it or does not.
+    starts = {1: GONE, 128 + signal.SIGTERM: f"evenface: process {1 - lost} was stopped by SIGTERM, which it"}
+    start = starts[ended(two[1 - lost], 20)]
+    said = (tmp_path / f"error{1 - lost}").read_text()
+    assert said.splitlines(keepends=True)[-1].startswith(start) and said.endswith(how(tmp_path / "run"))
+    assert said.count("evenface: ") == 1
 
 
 def test_sigterm_ends_a_process_that_waits_for_another(tmp_path: Path, two: list[BaseProcess]):
@@ -115,7 +122,7 @@ def test_under_torchrun_all_end_and_one_process_goes_on(tmp_path: Path, train: l
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     said = "".join(file.read_text() for file in (tmp_path / "logs").rglob("stderr.log"))
     # torchrun stops the other process, which may have found out by itself before.
-    assert GONE in said or "was stopped by SIGTERM, which torchrun sends when" in said
+    assert GONE in said or "was stopped by SIGTERM, which it gets when" in said
     assert how(run, "torchrun --nproc-per-node 2 -m evenface") in said
     assert "Traceback" not in said and said.count("evenface: ") == 1
 
@@ -134,6 +141,7 @@ def one_of_two(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(dist, "init_process_group", lambda backend: calls.append("joined"))
     monkeypatch.setattr(dist, "get_rank", lambda: 1)
     monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append("left"))
+    monkeypatch.setattr("evenface.training.processes.watched", nullcontext)
     return calls
 
 

@@ -27,7 +27,7 @@ def how_to_go_on(folder: Path) -> Iterator[None]:
 
     def terminated() -> None:
         rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE", "1")
-        by = f", which torchrun sends when it is stopped or another of the {world} processes has ended"
+        by = f", which it gets when torchrun is stopped or another of the {world} processes has ended"
         try:
             if os.isatty(_STDERR):
                 _write("\x1b[?25h\n")  # a progress bar has hidden the cursor and left it at the bar's end

@@ -12,6 +12,7 @@ from torch import Tensor
 from evenface.errors import UserError
 from evenface.losses import FaceLoss
 from evenface.training.config import Device
+from evenface.training.watch import watched
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,10 @@ class ProcessLost(Exception):
 def processes(device: Device) -> Iterator[Processes]:
     """Join the processes that `torchrun` started, or be the only one.
 
+    Where another process ends, those within are told by ProcessLost or, if PyTorch does not tell, by SIGTERM.
+
     Raises:
-        UserError: there is no such device.
+        UserError: there is no such device, or the first process cannot be reached.
         ProcessLost: from within, another process has ended.
     """
     if device == "cuda" and not torch.cuda.is_available():
@@ -102,7 +105,8 @@ def processes(device: Device) -> Iterator[Processes]:
     dist.init_process_group("nccl" if cuda else "gloo")
     lost = False
     try:
-        yield Processes(dist.get_rank(), world, local)
+        with watched(local):
+            yield Processes(dist.get_rank(), world, local)
     except RuntimeError as error:
         lost = _lost(error)
         if lost:
