@@ -62,17 +62,24 @@ def case(classes: int, options: argparse.Namespace) -> Case:
 
 
 def products(rows: Callable[[Case], Tensor], part: float, given: Case) -> Work:
-    """The four products: logits forward, again backward, and both gradients."""
+    """The products: logits, both gradients, and once more the logits that are not kept.
+
+    What fits the memory of the centres' gradient is kept: all, if there are no more rows than dimensions.
+    """
     left, right = rows(given).detach(), given.centres.detach()[: math.ceil(part * len(given.centres))]
     size = rivals.block_width(len(left), left.device.type)
-    room = left.new_empty(len(left), min(size, len(right)))
+    blocks = right.split(size)
+    kept = min(len(blocks), len(blocks) * left.shape[1] // len(left))
+    rooms = left.new_empty(min(kept + 1, len(blocks)), len(left), min(size, len(right)))
     of_left, of_right = torch.zeros_like(left), torch.zeros_like(right)
 
     def step() -> Tensor:
-        for block in right.split(size):
-            torch.mm(left, block.T, out=room[:, : len(block)])
-        for block, slope in zip(right.split(size), of_right.split(size), strict=True):
-            product = torch.mm(left, block.T, out=room[:, : len(block)])
+        for number, block in enumerate(blocks):
+            torch.mm(left, block.T, out=rooms[min(number, kept), :, : len(block)])
+        for number, (block, slope) in enumerate(zip(blocks, of_right.split(size), strict=True)):
+            product = rooms[min(number, kept), :, : len(block)]
+            if number >= kept:
+                torch.mm(left, block.T, out=product)
             torch.mm(product.T, left, out=slope)
             of_left.addmm_(product, block)
         return left.new_zeros(())
@@ -147,7 +154,7 @@ class CrossEntropy(torch.autograd.Function):
         return slope.mul_(gradient / count), None
 
 
-FLOOR, FLOOR_EQM, FLOOR_TENTH = "four products", "four products, EqM's rows", "four products, a tenth"
+FLOOR, FLOOR_EQM, FLOOR_TENTH = "its products", "its products, EqM's rows", "its products, a tenth"
 EQM, ARCFACE, COSFACE = "evenface EqM", "evenface ArcFace", "evenface CosFace"
 TENTH_ARCFACE, TENTH_USUAL = "evenface ArcFace, a tenth", "the usual arithmetic, a tenth"
 PML, USUAL = "pytorch-metric-learning ArcFace", "the usual arithmetic"

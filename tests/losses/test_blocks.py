@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from evenface import losses
-from evenface.losses import regularisers, rivals
+from evenface.losses import columns, regularisers, rivals
 
 WITH_CENTRES = sorted(n for n, kind in losses.LOSSES.items() if issubclass(kind, losses.CentreHead))
 
@@ -33,11 +33,14 @@ def slopes(head: losses.CentreHead, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     return found | {name: weight.grad for name, weight in head.named_parameters()}
 
 
+@pytest.mark.parametrize("rows", [5, 20])  # fewer than dimensions, and more
 @pytest.mark.parametrize("entries", [1, 60, 10_000])
 @pytest.mark.parametrize("name", WITH_CENTRES)
-def test_the_size_of_a_block_changes_nothing(name: str, entries: int, monkeypatch: pytest.MonkeyPatch):
+def test_the_size_of_a_block_changes_nothing(
+    name: str, entries: int, rows: int, monkeypatch: pytest.MonkeyPatch
+):
     head = made(name, 37, 6).double()
-    x, y = torch.randn(20, 6, dtype=torch.float64), torch.randint(37, (20,))
+    x, y = torch.randn(rows, 6, dtype=torch.float64), torch.randint(37, (rows,))
     whole = slopes(head, x, y)
     monkeypatch.setattr(rivals, "block_width", lambda rows, device: max(1, entries // rows))
     for what, value in slopes(head, x, y).items():
@@ -58,6 +61,51 @@ def test_going_back_twice_gives_twice_the_gradients(name: str, width: int, monke
     loss.backward()
     for tensor, gradient in zip(read, once, strict=True):
         torch.testing.assert_close(tensor.grad, 2 * gradient)
+
+
+@pytest.mark.parametrize(("rows", "again"), [(9, 0), (16, 0), (32, 5), (64, 8)])
+@pytest.mark.parametrize("name", ["cosface", "subcentre-arcface"])
+def test_products_are_kept_where_the_centres_gradient_will_be(
+    name: str, rows: int, again: int, monkeypatch: pytest.MonkeyPatch
+):
+    """16 dimensions, 10 blocks: all of 16 rows, half of 32, a quarter of 64, in whole blocks."""
+    head = losses.create(name, 100, 16)
+    monkeypatch.setattr(rivals, "block_width", lambda rows, device: 10)
+    computed: list[int] = []
+    products = rivals.Rivals.products
+
+    def counted(self: rivals.Rivals, rows: Tensor, start: int, stop: int, room: Tensor) -> object:
+        computed.append(start)
+        return products(self, rows, start, stop, room)
+
+    monkeypatch.setattr(rivals.Rivals, "products", counted)
+    loss = head(torch.randn(rows, 16, requires_grad=True), torch.randint(100, (rows,)))
+    assert len(computed) == 10
+    loss.backward()
+    assert len(computed) == 10 + again
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_without_a_gradient_of_the_centres_none_is_made(frozen: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(columns.Columns, "_memory", lambda self: pytest.fail("made one"))
+    head = losses.create("cosface", 100, 16)
+    head.centres.requires_grad_(not frozen)
+    with torch.set_grad_enabled(frozen):
+        head(torch.randn(4, 16, requires_grad=True), torch.randint(100, (4,)))
+
+
+@pytest.mark.parametrize("name", ["eqm", "arcface", "uniface"])
+def test_going_back_to_the_embeddings_first_changes_nothing(name: str):
+    head = made(name, 37, 6).double()
+    x, y = torch.randn(20, 6, dtype=torch.float64, requires_grad=True), torch.randint(37, (20,))
+    expected = slopes(head, x.detach(), y)
+    head.zero_grad()
+    loss = head(x, y)
+    (alone,) = torch.autograd.grad(loss, x, retain_graph=True)
+    loss.backward()
+    torch.testing.assert_close(alone, expected["x"])
+    torch.testing.assert_close(x.grad, expected["x"])
+    torch.testing.assert_close(head.centres.grad, expected["centres"])
 
 
 @pytest.mark.parametrize("name", WITH_CENTRES)

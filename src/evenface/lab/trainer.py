@@ -44,12 +44,12 @@ def fit(config: LabConfig, train: Faces) -> tuple[nn.Module, FaceLoss]:
         batch = torch.from_numpy(plan.order(epoch)[start : start + options.batch_size])
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(options, step, steps)
+        optimizer.zero_grad(set_to_none=True)
         loss = head(net(train.features[batch]), train.labels[batch])
         if not bool(torch.isfinite(loss)):
             raise UserError(
                 f"the loss became NaN or infinite at step {step} of {steps}; lower train.learning_rate"
             )
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
     return net.eval(), head.eval()

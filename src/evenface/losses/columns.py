@@ -1,5 +1,6 @@
 """A per-class parameter as one call of a loss uses it: some or all of its rows, and one gradient for them."""
 
+import math
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ class Columns:
     """The rows of a parameter (P, ...) that a call of a loss uses.
 
     Rows are read by position or by block, and what reads them adds to one common gradient. Autograd by
-    itself would make one of the parameter's size for each read, and add them.
+    itself would make one of the parameter's size for each read, and add them. Until it is written, the
+    gradient's memory may hold something else.
 
     Args:
         parameter: (P, ...), of the P classes that this process holds.
@@ -32,6 +34,9 @@ class Columns:
         self.classes = classes
         self.drawn = drawn
         self._gradient: Tensor | None = None
+        self._lent: list[Any] | None = None
+        self._of_rows: list[tuple[Tensor, Tensor]] = []
+        self._way_back = -1
         self.token: Tensor = _Token.apply(parameter, self)  # type: ignore[no-untyped-call]
 
     def __len__(self) -> int:
@@ -59,16 +64,57 @@ class Columns:
 
     def gradient(self) -> Tensor:
         """Where the gradient of the rows used, (len(self), ...), is added to: zeros at first."""
+        self._begin()
         if self._gradient is None:
-            self._gradient = self.values.new_zeros(len(self), *self.values.shape[1:], dtype=self.dtype)
+            self._gradient = self._memory().zero_()
+        elif self._lent is not None:
+            self._lent.clear()
+            self.returned().zero_()
         return self._gradient
+
+    def lend(self, kept: list[Any], least: int) -> Tensor | None:
+        """The gradient's memory, flat, for what `kept` holds; emptied if others need the gradient first.
+
+        None if it is in use, or has fewer than `least` entries.
+        """
+        if self._gradient is not None or math.prod(self.values.shape[1:]) * len(self) < least:
+            return None
+        self._gradient, self._lent = self._memory(), kept
+        return self._gradient.view(-1)
+
+    def returned(self) -> Tensor:
+        """The gradient, (len(self), ...), by whom it was lent to, who now writes all of it."""
+        self._begin()
+        assert self._gradient is not None
+        self._lent = None
+        return self._gradient
+
+    def add_rows(self, position: Tensor, gradient: Tensor) -> None:
+        """Add to the gradient at these positions (n,), once it is complete otherwise."""
+        self._begin()
+        self._of_rows.append((position, gradient))
 
     def take_gradient(self) -> Tensor:
         """The parameter's gradient, complete; this object lets go of it."""
-        gradient, self._gradient = self.gradient().to(self.values.dtype), None
+        gradient = self.gradient()
+        for position, of_rows in self._of_rows:
+            gradient.index_add_(0, position, of_rows)
+        self._gradient, self._of_rows = None, []
+        gradient = gradient.to(self.values.dtype)
         if self.drawn is None:
             return gradient
         return torch.sparse_coo_tensor(self.drawn[None], gradient, self.values.shape, check_invariants=False)
+
+    def _begin(self) -> None:
+        """Forget the gradient of an earlier way back that ended before the parameter, as for rows alone."""
+        now = torch._C._current_graph_task_id()
+        if now != self._way_back:
+            self._way_back, self._of_rows = now, []
+            if self._lent is None:
+                self._gradient = None
+
+    def _memory(self) -> Tensor:
+        return self.values.new_empty(len(self), *self.values.shape[1:], dtype=self.dtype)
 
 
 class _Token(torch.autograd.Function):
@@ -91,5 +137,5 @@ class _Take(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         held = ctx.position >= 0
-        ctx.columns.gradient().index_add_(0, ctx.position[held], gradient[held])
+        ctx.columns.add_rows(ctx.position[held], gradient[held])
         return gradient.new_zeros(()), None, None

@@ -53,18 +53,28 @@ class Rivals:
         value: Tensor = _Reduced.apply(self, rows, labels, self.centres.token, biases, *parameters)  # type: ignore[no-untyped-call]
         return value
 
+    @property
+    def each(self) -> int:
+        """Sub-centres of a class."""
+        return self.centres.values.shape[1] if self.centres.values.ndim == 3 else 1
+
+    def block(self, start: int, stop: int) -> Tensor:
+        """The centres and sub-centres of n classes, (nK, D)."""
+        return self.centres.block(start, stop).view(-1, self.centres.values.shape[-1])
+
     def products(
         self, rows: Tensor, start: int, stop: int, room: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Of rows (M, D) with the classes of a block: (M, nK) products, (nK, D) centres, (nK,) 1 / norms.
 
-        The products may lie in `room`, which `blocks` gave.
+        The products lie in `room`, (M nK,) or more.
         """
-        centres = self.centres.block(start, stop).view(-1, rows.shape[1])
+        centres = self.block(start, stop)
+        product = _part(room, len(rows), len(centres))
         if self.low_precision:
-            product = self.matmul(rows, centres.T)
+            product.copy_(self.matmul(rows, centres.T))
         else:
-            product = torch.mm(rows, centres.T, out=_part(room, len(rows), len(centres)))
+            torch.mm(rows, centres.T, out=product)
         if self.raw:
             if self.bias is not None:
                 product += self.bias.block(start, stop)
@@ -82,12 +92,14 @@ class Rivals:
             return a.float() @ b.float()
         return torch.mm(a, b, out_dtype=torch.float32)
 
-    def add_matmul(self, into: Tensor, a: Tensor, b: Tensor) -> None:
-        """Add a @ b; in float32 without a matrix in between."""
-        if self.low_precision:
-            into += self.matmul(a, b)
+    def add_matmul(self, into: Tensor, a: Tensor, b: Tensor, anew: bool = False) -> None:
+        """Add a @ b, or write it `anew`; in float32 without a matrix in between."""
+        if not self.low_precision:
+            into.addmm_(a, b, beta=0 if anew else 1)
+        elif anew:
+            into.copy_(self.matmul(a, b))
         else:
-            into.addmm_(a, b)
+            into += self.matmul(a, b)
 
     def changed(self, product: Tensor, start: int, stop: int, parameters: tuple[Tensor, ...]) -> Tensor:
         """Logits or terms (M, n) of the products."""
@@ -95,17 +107,13 @@ class Rivals:
             product = product.view(len(product), stop - start, -1).max(dim=2).values
         return self.change(product, *parameters) if self.change else product
 
-    def blocks(self, rows: Tensor) -> tuple[list[tuple[int, int]], Tensor]:
-        """Start and stop of the blocks of classes, and memory for the products of one with rows (M, D).
-
-        All blocks share it, because memory that is new has to be mapped first.
-        """
-        shape = self.centres.values.shape
-        of_class = len(rows) * (shape[1] if len(shape) == 3 else 1)
-        size = block_width(of_class, rows.device.type)
+    def blocks(self, rows: Tensor) -> tuple[list[tuple[int, int]], int]:
+        """Start and stop of the blocks of classes, and the most products that rows (M, D) have with one."""
+        of_class = len(rows) * self.each
+        width = block_width(of_class, rows.device.type)
         whole = len(self.centres)
-        blocks = [(start, min(start + size, whole)) for start in range(0, whole, size)]
-        return blocks, rows.new_empty(of_class * min(size, whole))
+        blocks = [(start, min(start + width, whole)) for start in range(0, whole, width)]
+        return blocks, of_class * min(width, whole)
 
 
 def block_width(rows: int, device: str) -> int:
@@ -114,7 +122,13 @@ def block_width(rows: int, device: str) -> int:
 
 
 class _Reduced(torch.autograd.Function):
-    """The reduction. Its backward computes the products again; only those of a single block are kept."""
+    """The reduction, whose backward needs the products again.
+
+    They are kept in the memory of the centres' gradient, which is written on the way back only: all if there
+    are no more rows than dimensions, otherwise those of the first blocks. The others are computed again. The
+    block that is at work has its memory to itself and the next one uses it again, because memory that is new
+    has to be mapped first.
+    """
 
     @staticmethod
     def forward(
@@ -129,21 +143,31 @@ class _Reduced(torch.autograd.Function):
         own = rivals.centres.position(labels)
         summing = rivals.reduce == "sum"
         total = rows.new_full((len(rows),), 0.0 if summing else -torch.inf)
-        blocks, room = rivals.blocks(rows)
-        ctx.kept = None
+        blocks, size = rivals.blocks(rows)
+        room = rows.new_empty(size)
+        ctx.kept = []
+        spare = rivals.centres.lend(ctx.kept, size) if ctx.needs_input_grad[3] else None
+        ctx.lent = spare is not None
+        if spare is None:
+            spare = torch.empty_like(room)  # for the first block
+        apart = rivals.each * max(rows.shape)  # so that the gradient of a block overwrites no later products
         for start, stop in blocks:
-            products = rivals.products(rows, start, stop, room)
-            value = rivals.changed(products[0], start, stop, parameters)
-            if len(blocks) == 1:
-                ctx.kept, value = products, value.clone()
-            if rivals.log_weight is not None:
-                weight = rivals.log_weight[start:stop]
-                value = value.mul_(weight.exp()) if summing else value.add_(weight)
-            value = _without_own(value, own, start, 0.0 if summing else -torch.inf)
-            if summing:
+            place = spare[start * apart : stop * apart]
+            keep = len(place) >= len(rows) * rivals.each * (stop - start)
+            product, _, inverse = rivals.products(rows, start, stop, place if keep else room)
+            if keep:
+                ctx.kept.append((product, inverse))
+            value = rivals.changed(product, start, stop, parameters)
+            terms = _part(room, *value.shape)
+            weight = None if rivals.log_weight is None else rivals.log_weight[start:stop]
+            of_own = _set_own(value, own - start, 0.0 if summing else -torch.inf)
+            if not summing:
+                total = torch.logaddexp(total, _logsumexp(value, weight, terms))
+            elif weight is None:
                 total += value.sum(dim=1)
             else:
-                total = torch.logaddexp(total, _logsumexp(value))
+                total += torch.mul(value, weight.exp(), out=terms).sum(dim=1)
+            _set_own(value, own - start, of_own)  # it may be the product that is kept
         ctx.rivals = rivals
         ctx.save_for_backward(rows, own, total, *parameters)
         return total
@@ -154,16 +178,18 @@ class _Reduced(torch.autograd.Function):
         rows, own, total, *parameters = ctx.saved_tensors
         slope_of_rows = torch.zeros_like(rows)
         slopes = [torch.zeros_like(p) for p in parameters]
-        slope_of_centres = rivals.centres.gradient()
-        flat = slope_of_centres.view(-1, rows.shape[1])
-        each = len(flat) // max(len(slope_of_centres), 1)  # sub-centres
+        kept, ctx.kept = ctx.kept, []  # they are overwritten; who goes back again has them computed again
+        anew = ctx.lent and bool(kept)
+        flat = (rivals.centres.returned() if anew else rivals.centres.gradient()).view(-1, rows.shape[1])
         # A row without rivals has -inf: it must give its (no) rivals exp(-inf), not exp(-inf + inf).
         total = torch.where(total == -torch.inf, torch.inf, total)[:, None]
-        blocks, room = rivals.blocks(rows)
-        second = torch.empty_like(room)
-        kept, ctx.kept = ctx.kept, None  # it is overwritten; who goes back again has it computed again
-        for start, stop in blocks:
-            product, centres, inverse = kept or rivals.products(rows, start, stop, room)
+        blocks, size = rivals.blocks(rows)
+        room, second = rows.new_empty(size), rows.new_empty(size)
+        for number, (start, stop) in enumerate(blocks):
+            if number < len(kept):
+                centres, (product, inverse) = rivals.block(start, stop), kept[number]
+            else:
+                product, centres, inverse = rivals.products(rows, start, stop, room)
             with torch.enable_grad():
                 inputs = [p.detach().requires_grad_() for p in (product, *parameters)]
                 value = rivals.changed(inputs[0], start, stop, tuple(inputs[1:]))
@@ -176,18 +202,20 @@ class _Reduced(torch.autograd.Function):
             else:
                 torch.sub(value.detach(), total if weight is None else total - weight, out=share)
                 share.exp_().mul_(gradient[:, None])
-            slope, *of_parameters = torch.autograd.grad(value, inputs, _without_own(share, own, start, 0.0))
+            _set_own(share, own - start, 0.0)
+            slope, *of_parameters = torch.autograd.grad(value, inputs, share)
             for known, more in zip(slopes, of_parameters, strict=True):
                 known += more
             if rivals.bias is not None:
                 rivals.bias.gradient()[start:stop] += slope.sum(dim=0)
-            part = flat[start * each : stop * each]
+            part = flat[start * rivals.each : stop * rivals.each]
             if inverse is not None:
                 # d scaled cosine / d centre = (scale * row - scaled cosine * direction) / norm
                 along = product.mul_(slope).sum(dim=0)
                 slope = slope.mul_(inverse * rivals.scale)
+            rivals.add_matmul(part, slope.T, rows, anew)
+            if inverse is not None:
                 part.addcmul_(centres, (along * inverse.square_())[:, None], value=-1.0)
-            rivals.add_matmul(part, slope.T, rows)
             rivals.add_matmul(slope_of_rows, slope, centres)
         one = rows.new_zeros(())
         return None, slope_of_rows, None, one, None if rivals.bias is None else one, *slopes
@@ -198,15 +226,18 @@ def _part(room: Tensor, rows: int, columns: int) -> Tensor:
     return room[: rows * columns].view(rows, columns)
 
 
-def _without_own(value: Tensor, own: Tensor, start: int, instead: float) -> Tensor:
-    """Values (M, n) of a block that begins at `start`, with `instead` at each row's own class, in place."""
-    place = own - start
-    within = ((place >= 0) & (place < value.shape[1]))[:, None]
-    place = place.clamp(0, value.shape[1] - 1)[:, None]
-    return value.scatter_(1, place, torch.where(within, instead, value.gather(1, place)))
+def _set_own(value: Tensor, own: Tensor, to: float | Tensor) -> Tensor:
+    """Set values (M, n) of a block, at each row's own class (M,) where it has it; what was there, (M, 1)."""
+    within = ((own >= 0) & (own < value.shape[1]))[:, None]
+    place = own.clamp(0, value.shape[1] - 1)[:, None]
+    there = value.gather(1, place)
+    value.scatter_(1, place, torch.where(within, to, there))
+    return there
 
 
-def _logsumexp(value: Tensor) -> Tensor:
-    """Over the classes of a block (M, n), which it overwrites: (M,), -inf where all are."""
+def _logsumexp(value: Tensor, weight: Tensor | None, terms: Tensor) -> Tensor:
+    """Of values (M, n) and log weights (n,), in memory for (M, n) terms: (M,), -inf where all are."""
+    if weight is not None:
+        value = torch.add(value, weight, out=terms)
     largest = value.amax(dim=1).clamp_(min=torch.finfo(value.dtype).min)
-    return value.sub_(largest[:, None]).exp_().sum(dim=1).log_().add_(largest)
+    return torch.sub(value, largest[:, None], out=terms).exp_().sum(dim=1).log_().add_(largest)

@@ -75,13 +75,13 @@ def fit(
         batch = torch.from_numpy(plan.order(epoch)[start : start + config.batch_size])
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step, steps)
+        optimizer.zero_grad(set_to_none=True)
         value = head(net(train.images[batch]), train.labels[batch])
         if not bool(torch.isfinite(value)):
             raise UserError(
                 f"{loss} became NaN or infinite at step {step} of {steps}; leave it out of --losses, "
                 "or try another --seed"
             )
-        optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
     return moments

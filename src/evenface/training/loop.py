@@ -202,10 +202,10 @@ class _Run:
         together, everyone = me.gather(embeddings, labels, self.config.train.batch_size // me.world)
         if not bool(torch.isfinite(together).all()):
             raise self._diverged("an embedding")
+        self.optimizer.zero_grad(set_to_none=True)
         loss = self.head(together, everyone)
         if not bool(torch.isfinite(loss)):
             raise self._diverged("the loss")
-        self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         me.average_gradients(self.head)
         self.scaler.unscale_(self.optimizer)
