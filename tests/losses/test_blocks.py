@@ -164,6 +164,23 @@ def test_never_n_by_c_values(name: str, monkeypatch: pytest.MonkeyPatch):
     assert largest.entries <= max(head.centres.numel(), 256 * 256)  # UNPG compares the samples too
 
 
+@pytest.mark.parametrize("name", ["regularface", "uniformface"])
+@pytest.mark.parametrize("entries", [1, 5000])
+def test_classes_are_compared_with_each_other_in_blocks(
+    name: str, entries: int, monkeypatch: pytest.MonkeyPatch
+):
+    head = losses.create("cosface", 400, 8).double()
+    regularisers.add(head, name, weight=100.0)
+    x, y = torch.randn(4, 8, dtype=torch.float64), torch.randint(400, (4,))
+    whole = slopes(head, x, y)
+    monkeypatch.setattr("evenface.losses.regularisers.base._BLOCK", entries)
+    with Largest() as largest:
+        blocks = slopes(head, x, y)
+    for what, value in blocks.items():
+        torch.testing.assert_close(value, whole[what], rtol=1e-10, atol=1e-12)
+    assert largest.entries <= 2 * max(entries, head.centres.numel())  # Largest counts float64 as two
+
+
 def test_what_a_head_holds_after_a_step_is_its_weights_and_their_gradient():
     """Nothing of the call stays behind: no second gradient, no blocks."""
     head = losses.create("eqm", 50, 8)

@@ -1,6 +1,7 @@
 """What every regulariser shares."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from evenface.errors import require_range
 from evenface.losses.centre_head import CentreHead
 from evenface.losses.classes import Classes
+
+_BLOCK = 2**22
 
 
 class Regulariser(nn.Module, ABC):
@@ -45,3 +48,9 @@ class Regulariser(nn.Module, ABC):
         Returns:
             A scalar.
         """
+
+
+def row_blocks(classes: int) -> Iterator[slice]:
+    """Rows in blocks, for those who compare all classes with each other: (rows, classes) numbers at once."""
+    rows = max(1, _BLOCK // classes)
+    return (slice(start, min(start + rows, classes)) for start in range(0, classes, rows))
