@@ -62,7 +62,7 @@ class EqM(CosineHead):
         hardness: float = 0.3,
         centre_weight: float = 0.3,
         centre_upper: float | Literal["auto"] = "auto",
-        centre_scale: float = 32.0,
+        centre_scale: float = 96.0,
         gain: float = 30.0,
     ):
         super().__init__(num_classes, embedding_size, scale=scale)
