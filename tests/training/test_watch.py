@@ -23,7 +23,7 @@ def run(port: str, rank: int, act: Act, within: bool) -> None:
     """One process of WORLD, which does `act`, `within` the group or once it has left it."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE=str(WORLD), RANK=str(rank))
     torch.set_num_threads(1)
-    watch.GRACE, watch._PATIENCE = 0.2, 2.0
+    watch.GRACE = 0.2
     try:
         with processes("cpu") as me:
             me.barrier()
