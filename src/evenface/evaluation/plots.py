@@ -179,7 +179,8 @@ def strip_plot(models: Mapping[str, NDArray[np.floating]], label: str, reference
     if reference is not None:
         axes.axhline(reference, color="black", lw=0.8, ls=":")
         axes.annotate("evenest possible", (len(models) - 0.6, reference), fontsize=8, va="bottom", ha="right")
-    axes.set(xticks=range(len(models)), xticklabels=list(models), ylabel=label)
+    names = [name.replace("-", "-\n") for name in models]  # long ones would touch
+    axes.set(xticks=range(len(models)), xticklabels=names, ylabel=label)
     axes.grid(visible=False, axis="x")
     return svg(figure, label)
 
