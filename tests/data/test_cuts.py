@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenface.data.cuts import at_most, draw, geometric, most, power, sizes
+from evenface.data.cuts import at_most, draw, draw_people, geometric, most, power, sizes
 from evenface.errors import UserError
 
 
@@ -80,3 +80,21 @@ def test_the_most_images_are_there_and_one_more_are_not(counts, imbalance, seed)
     if (np.floor(exact * images) >= 1).all():
         drawn = draw(labels, sizes(shares, images, "data"), np.random.default_rng(seed), "data")
         assert len(drawn) == images
+
+
+def test_people_are_drawn_as_often_as_they_have_images():
+    """Two of three with 4, 2 and 1 images; by hand: of the pairs without the last 4/7 2/3 + 2/7 4/5."""
+    labels = np.repeat(np.arange(4), [4, 2, 1, 0])
+    rng = np.random.default_rng(0)
+    drawn = np.array([draw_people(labels, 2, 1, rng, "lab") for _ in range(4000)])
+    assert (drawn.sum(axis=1) == 2).all()
+    assert (~drawn[:, 2]).mean() == pytest.approx(4 / 7 * 2 / 3 + 2 / 7 * 4 / 5, abs=0.03)
+
+
+def test_those_with_too_few_are_never_drawn():
+    labels = np.repeat(np.arange(4), [9, 2, 3, 2])
+    assert draw_people(labels, 2, 2.5, np.random.default_rng(0), "lab").tolist() == [True, False, True, False]
+    with pytest.raises(UserError, match=r"lab\.people: 3 are more than those with 2\.5 images, 2"):
+        draw_people(labels, 3, 2.5, np.random.default_rng(0), "lab")
+    with pytest.raises(UserError, match="with 20 images, 0"):
+        draw_people(labels, 3, 20, np.random.default_rng(0), "lab")

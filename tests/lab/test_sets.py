@@ -47,6 +47,22 @@ def test_a_cut_takes_those_with_the_most(config, cache):
     assert sorted(counts(train), reverse=True) == [5, 3, 1]
 
 
+def test_the_people_drawn_are_the_same_at_every_imbalance(config, cache):
+    everybody = replace(config, train=("lfw", "faces"), test="cfp")
+    all_images, _ = training_and_test(everybody, cache)
+    means = torch.stack([all_images.features[all_images.labels == k].mean(0) for k in range(9)])
+
+    def people(seed, imbalance):
+        cut = replace(everybody, cut="power", drawn=True, people=3, images=9, imbalance=imbalance, seed=seed)
+        train, _ = training_and_test(cut, cache)
+        return sorted(counts(train)), set(torch.cdist(train.features, means).argmin(1).tolist())
+
+    alike = [people(seed, 1.0) for seed in range(6)]
+    assert all(sizes == [3, 3, 3] and len(who) == 3 for sizes, who in alike)
+    assert len({frozenset(who) for _, who in alike}) > 3
+    assert [people(seed, 2.0) for seed in range(6)] == [([2, 3, 4], who) for _, who in alike]
+
+
 def test_holding_out_splits_the_training_people(config, cache):
     train, test = training_and_test(replace(config, holdout=2), cache)
     assert counts(train) == [6] * 3 and counts(test) == [6] * 2
@@ -85,6 +101,7 @@ def test_what_cannot_be_is_refused(config, cache, change, words):
         ({"imbalance": 0.5}, "lab.imbalance: 0.5 is outside"),
         ({"test_most": 1}, "lab.test_most"),
         ({"cut": "linear"}, "lab.cut"),
+        ({"drawn": True}, "lab.drawn: .* give lab.cut geometric or power, and lab.people"),
     ],
 )
 def test_wrong_settings_are_refused(settings, words):

@@ -72,6 +72,28 @@ def draw(labels: Ints, sizes: Ints, rng: np.random.Generator, field: str) -> Int
     return at_most(labels, wanted, rng)
 
 
+def draw_people(
+    labels: Ints, people: int, least: float, rng: np.random.Generator, field: str
+) -> NDArray[np.bool_]:
+    """Which `people` of those who have `least` images or more a draw takes, (C,).
+
+    One image after another is drawn, and its person taken with all others, so those with many are likelier.
+
+    Args:
+        labels, rng, field: as of `draw`.
+
+    Raises:
+        UserError: fewer have so many.
+    """
+    counts = np.bincount(labels)
+    chances = np.where(counts >= least, counts, 0)
+    if people > (able := np.count_nonzero(chances)):
+        raise UserError(f"{field}.people: {people} are more than those with {least:g} images, {able}")
+    taken = np.zeros(len(counts), dtype=bool)
+    taken[rng.choice(len(counts), people, replace=False, p=chances / chances.sum())] = True
+    return taken
+
+
 def at_most(labels: Ints, limits: Ints, rng: np.random.Generator) -> Ints:
     """Indices, rising, of up to limits[c] images of each person c, drawn."""
     shuffled = rng.permutation(len(labels))

@@ -34,6 +34,9 @@ class SetsConfig:
     law from the first person to the last, to 1/`imbalance` of it."""
     people: int = 0
     """People of a cut, those with the most images; 0 takes everybody with 2 or more."""
+    drawn: bool = False
+    """Draw the people of a cut by the seed instead, with chances as their images, from those who have
+    `images` / `people` or more; so they are the same at every imbalance."""
     images: int = 0
     """Images of a cut in all, at least `people`; with natural, 0."""
     imbalance: float = 1.0
@@ -68,6 +71,10 @@ class SetsConfig:
         for source in self.train:
             if source not in get_args(SourceName):
                 raise unknown("lab.train", source, get_args(SourceName))
+        if self.drawn and (self.cut == "natural" or not self.people):
+            raise UserError(
+                "lab.drawn: draws the people of a cut; give lab.cut geometric or power, and lab.people"
+            )
         if not self.train or self.test in self.train or len(set(self.train)) < len(self.train):
             raise UserError(f"lab.train: {', '.join(self.train)}; name sources, each once, but not lab.test")
 

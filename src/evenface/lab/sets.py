@@ -1,7 +1,7 @@
 """Who is trained on and whose images are tested, as features and labels in memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evenface.data.cuts import Ints, at_most, draw, geometric, power, sizes
+from evenface.data.cuts import Ints, at_most, draw, draw_people, geometric, power, sizes
 from evenface.errors import UserError
 from evenface.evaluation.embed import Progress
 from evenface.lab.config import SetsConfig, SourceName
@@ -46,7 +46,7 @@ class Faces:
 def training_and_test(config: SetsConfig, cache: Path, shown: Shown | None = None) -> tuple[Faces, Faces]:
     """The two sets that the settings name, with the features of `evenface.lab.features`.
 
-    The seed draws in this order: the people held out, the training cut, the test images.
+    The seed draws in this order: the people held out, those of a cut and its images, the test images.
 
     Raises:
         UserError: a folder is not set or does not have the pictures, or fewer than 2 people are left.
@@ -99,5 +99,9 @@ def _cut(config: SetsConfig, labels: Ints, rng: np.random.Generator) -> Ints:
     if config.cut == "natural":
         return np.arange(len(labels))
     people = config.people or int(labels.max()) + 1
+    if config.drawn:
+        chosen = draw_people(labels, people, config.images / people, rng, "lab")
+        whole = replace(config, drawn=False)
+        return _among(labels, chosen, lambda here: _cut(whole, here, rng))
     wanted = sizes(_LAWS[config.cut](people, config.imbalance), config.images, "lab")
     return draw(labels, wanted, rng, "lab")
