@@ -16,6 +16,7 @@ GRID = """
 recipe = "lab.toml"
 seeds = [4, 2]
 reference = "EqM"
+baseline = "imbalance 50"
 figures = ["eer"]
 lower_is_better = ["depth"]
 flags = ["--lab.lfw", "LFW"]
@@ -40,6 +41,7 @@ def test_a_file_is_read(write):
         seeds=(4, 2),
         reference="EqM",
         settings=(Setting("imbalance 50", {"lab": {"imbalance": 50, "images": 3, "cut": "power"}}),),
+        baseline="imbalance 50",
         figures=("eer",),
         lower_is_better=("depth",),
         flags=("--lab.lfw", "LFW"),
@@ -80,14 +82,14 @@ ENTRY = st.builds(
 @st.composite
 def comparisons(draw):
     losses = draw(st.lists(ENTRY, min_size=1, max_size=4, unique_by=lambda e: e.label))
+    settings = draw(st.lists(st.builds(Setting, LABEL, SET), max_size=3, unique_by=lambda s: s.label))
     return Comparison(
         recipe=Path(draw(NAME)),
         losses=tuple(losses),
         seeds=tuple(draw(st.lists(st.integers(0, 2**31), min_size=1, max_size=4, unique=True))),
         reference=draw(st.sampled_from(losses)).label,
-        settings=tuple(
-            draw(st.lists(st.builds(Setting, LABEL, SET), max_size=3, unique_by=lambda s: s.label))
-        ),
+        settings=tuple(settings),
+        baseline=draw(st.sampled_from(["", *(setting.label for setting in settings)])),
         figures=tuple(draw(st.lists(TEXT, max_size=3, unique=True))),
         lower_is_better=tuple(draw(st.lists(TEXT, max_size=3))),
         flags=tuple(draw(st.lists(TEXT, max_size=3))),
@@ -123,6 +125,7 @@ LOSS = '[[losses]]\nname = "eqm"\n'
         ('recipe = "r"\nseeds = [0]\n' + LOSS + "scale = inf", "scale: inf is not a number"),
         ('recipe = "r"\nseeds = [0]\n' + LOSS + 'label = ""', "losses.label: '' must have 1 to 60"),
         ('recipe = "r"\nseeds = [0]\nreference = "eqn"\n' + LOSS, "reference: .* did you mean 'eqm'"),
+        ('recipe = "r"\nseeds = [0]\nbaseline = "x"\n' + LOSS, "baseline: 'x' is not known"),
         ('recipe = "r"\nseeds = [0]\n' + LOSS + '[[settings]]\nset = {}', "settings: needs a label"),
         ('recipe = "r"\nseeds = [0]\n' + LOSS + '[[settings]]\nlabel = "x"\nsets = 1', "mean settings.set"),
         ('recipe = "r"\nseeds = [0]\n' + LOSS + '[[settings]]\nlabel = "x"\nset = { "a b" = 1 }', "no name"),

@@ -75,6 +75,30 @@ def test_settings_are_blocks_and_figures_are_chosen():
             tabulate(grid(settings=settings, **{field: ("rank",)}), found)
 
 
+def test_what_a_setting_changes_is_paired_by_seed():
+    """ours changes by .02, .04 and .03, other|one by .01 and .02 (its seed 2 is not finished)."""
+    values = {
+        ("few", "ours"): (0.20, 0.22, 0.21),
+        ("many", "ours"): (0.22, 0.26, 0.24),
+        ("few", "other|one"): (0.30, 0.30, 0.30),
+        ("many", "other|one"): (0.31, 0.32),
+    }
+    found = {(*key, s): {"eer": v} for key, by_seed in values.items() for s, v in enumerate(by_seed)}
+    found["many", "other|one", 0]["depth"] = 1.0
+    settings = (Setting("many", {}), Setting("few", {}))
+    table = tabulate(grid(settings=settings, baseline="few"), found)
+    assert [block.setting for block in table.shown] == ["many", "few", "many: change from few"]
+    ours, other, third = table.changes[0].rows
+    assert ours.numbers["eer"].summary.mean == pytest.approx(0.03)
+    assert ours.numbers["eer"].summary.sd == pytest.approx(0.01)
+    assert other.numbers["eer"].summary.mean == pytest.approx(0.015) and other.numbers["eer"].best
+    assert other.numbers["eer"].difference.mean == pytest.approx(-0.015)  # of -.01 and -.02
+    assert (ours.runs, other.runs, third.runs) == (3, 2, 0) and other.numbers["depth"].summary is None
+    assert "### many: change from few" in markdown(table) and any(
+        "how much more a setting does" in n for n in notes(table)
+    )
+
+
 def test_markdown():
     text = markdown(tabulate(grid(), FOUND))
     assert "| loss | runs | eer (lower is better) | angle (higher is better) |" in text

@@ -68,6 +68,8 @@ class Comparison:
     """Label of the loss that the others are compared with; by default the first."""
     settings: tuple[Setting, ...] = ()
     """Of different labels; without any, the table has one block, of the recipe as it is."""
+    baseline: str = ""
+    """Label of a setting: what each other one changes from it, seed by seed, is a block of the table too."""
     figures: tuple[str, ...] = ()
     """Columns of the table; without any, all that the runs have, in their order."""
     lower_is_better: tuple[str, ...] = ()
@@ -85,9 +87,12 @@ class Comparison:
         _require_distinct("figures", self.figures)
         labels = [entry.label for entry in self.losses]
         _require_distinct("losses.label", labels)
-        _require_distinct("settings.label", [setting.label for setting in self.settings])
+        settings = [setting.label for setting in self.settings]
+        _require_distinct("settings.label", settings)
         if self.reference not in labels:
             raise unknown("reference", self.reference, labels)
+        if self.baseline and self.baseline not in settings:
+            raise unknown("baseline", self.baseline, settings)
 
     def lower(self, figure: str) -> bool:
         """Whether less of this figure is better."""
@@ -118,6 +123,7 @@ def parse(table: dict[str, Any], base: Path) -> Comparison:
         seeds=tuple(_seed(x) for x in _list("seeds", table.get("seeds", []))),
         reference=_string("reference", table.get("reference", losses[0].label if losses else "")),
         settings=tuple(_setting(x) for x in _tables("settings", table.get("settings", []))),
+        baseline=_string("baseline", table.get("baseline", "")),
         figures=_strings("figures", table.get("figures", [])),
         lower_is_better=_strings("lower_is_better", table.get("lower_is_better", [])),
         flags=_strings("flags", table.get("flags", [])),

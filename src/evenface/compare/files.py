@@ -18,7 +18,7 @@ def write_summary(path: Path, table: Table) -> None:
     """One line for each figure of each loss in each setting; what does not exist is empty."""
     head = ("setting", "loss", "figure", "n", "mean", "sd")
     rows = []
-    for block in table.blocks:
+    for block in table.shown:
         for row in block.rows:
             for figure in table.figures:
                 summary, difference = row.numbers[figure].summary, row.numbers[figure].difference

@@ -67,7 +67,7 @@ def write_page(path: Path, table: Table, cells: Sequence[Cell]) -> None:
 
 def axis(table: Table, figure: str) -> Axis | None:
     """The axis that holds every interval of a figure, and 0; None where there is no difference to draw."""
-    found = [row.numbers[figure].difference for block in table.blocks for row in block.rows]
+    found = [row.numbers[figure].difference for block in table.shown for row in block.rows]
     values = [v for d in found if d for v in (d.mean, d.low, d.high) if v is not None]
     if not any(values):
         return None

@@ -51,11 +51,19 @@ class Table:
     comparison: Comparison
     figures: tuple[str, ...]
     blocks: tuple[Block, ...]
+    """Of the settings."""
+    changes: tuple[Block, ...] = ()
+    """Of what the settings change, seed by seed, from the baseline; without one, none."""
+
+    @property
+    def shown(self) -> tuple[Block, ...]:
+        """All blocks, in their order."""
+        return self.blocks + self.changes
 
     @property
     def intervals(self) -> int:
         """How many intervals a reader sees at once."""
-        numbers = [n for block in self.blocks for row in block.rows for n in row.numbers.values()]
+        numbers = [n for block in self.shown for row in block.rows for n in row.numbers.values()]
         return sum(n.difference is not None and n.difference.low is not None for n in numbers)
 
     def decimals(self, figure: str) -> int:
@@ -83,7 +91,28 @@ def tabulate(comparison: Comparison, found: Found) -> Table:
                 raise unknown(field, name, measured)
     figures = comparison.figures or tuple(measured)
     settings = [setting.label for setting in comparison.settings] or [""]
-    return Table(comparison, figures, tuple(_block(comparison, s, figures, found) for s in settings))
+    blocks = tuple(_block(comparison, s, figures, found) for s in settings)
+    changes = []
+    for setting in settings if comparison.baseline else []:
+        if setting != comparison.baseline:
+            title = f"{setting}: change from {comparison.baseline}"
+            changes.append(
+                _block(comparison, title, figures, _change(found, setting, comparison.baseline, title))
+            )
+    return Table(comparison, figures, blocks, tuple(changes))
+
+
+def _change(found: Found, setting: str, baseline: str, title: str) -> Found:
+    """Every figure of a setting less that of the baseline, where a loss and seed have both."""
+    return {
+        (title, loss, seed): {
+            name: value - found[baseline, loss, seed][name]
+            for name, value in figures.items()
+            if name in found[baseline, loss, seed]
+        }
+        for (of, loss, seed), figures in found.items()
+        if of == setting and (baseline, loss, seed) in found
+    }
 
 
 def _block(comparison: Comparison, setting: str, figures: tuple[str, ...], found: Found) -> Block:

@@ -53,6 +53,11 @@ def notes(table: Table) -> list[str]:
             f"Differences are from {comparison.reference}, seed by seed. In brackets is the 95 % t interval "
             "of their mean; an asterisk means that it excludes 0."
         )
+    if table.changes:
+        found.append(
+            f"Changes from {comparison.baseline} are taken seed by seed before all else: a difference of "
+            "changes says how much more a setting does to this loss than to the reference."
+        )
     if single:
         found.append(
             "One seed has neither a deviation nor an interval: it does not show which loss is better."
@@ -69,7 +74,7 @@ def show(table: Table, console: Console) -> None:
     """Print the table, as many figures side by side as the console is wide."""
     width = max(len(row.label) for block in table.blocks for row in block.rows)
     beside = max(1, (console.width - width - 12) // _COLUMN)
-    for block in table.blocks:
+    for block in table.shown:
         for start in range(0, len(table.figures), beside):
             shown = RichTable(title=block.setting or None, box=box.SIMPLE_HEAD, title_justify="left")
             shown.add_column("loss", no_wrap=True)
@@ -96,7 +101,7 @@ def _cell(table: Table, row: Row, figure: str) -> Text:
 def markdown(table: Table) -> str:
     """The table in Markdown, a block for each setting."""
     parts = []
-    for block in table.blocks:
+    for block in table.shown:
         if block.setting:
             parts.append(f"### {_escape(block.setting)}\n")
         heads = [f"{_escape(figure)} ({direction(table, figure)})" for figure in table.figures]
