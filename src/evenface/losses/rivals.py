@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from evenface.losses.blocks import part
+from evenface.losses.changed_rivals import changed
 from evenface.losses.columns import Columns
+from evenface.losses.plain_rivals import plain
 
 Change = Callable[..., Tensor]
 """Elementwise: scaled cosines (M, n) of M rows and n classes, and parameters, to logits or terms (M, n)."""
@@ -49,9 +52,14 @@ class Rivals:
         Where there is no rival, the sum is 0 and the logsumexp -inf. Gradients reach the rows, the centres,
         the bias and the parameters.
         """
-        biases = None if self.bias is None else self.bias.token
-        value: Tensor = _Reduced.apply(self, rows, labels, self.centres.token, biases, *parameters)  # type: ignore[no-untyped-call]
-        return value
+        if self.change is None and self.reduce == "logsumexp" and self.each == 1:
+            return plain(self, rows, labels)
+        return changed(self, rows, labels, *parameters)
+
+    @property
+    def tokens(self) -> tuple[Tensor, Tensor | None]:
+        """Of the centres and of the bias."""
+        return self.centres.token, None if self.bias is None else self.bias.token
 
     @property
     def each(self) -> int:
@@ -70,11 +78,8 @@ class Rivals:
         The products lie in `room`, (M nK,) or more.
         """
         centres = self.block(start, stop)
-        product = _part(room, len(rows), len(centres))
-        if self.low_precision:
-            product.copy_(self.matmul(rows, centres.T))
-        else:
-            torch.mm(rows, centres.T, out=product)
+        product = part(room, len(rows), len(centres))
+        self.matmul(rows, centres.T, product)
         if self.raw:
             if self.bias is not None:
                 product += self.bias.block(start, stop)
@@ -83,23 +88,23 @@ class Rivals:
         product *= inverse * self.scale
         return product, centres, inverse
 
-    def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        """a @ b, in the precision that was asked for."""
+    def matmul(self, a: Tensor, b: Tensor, into: Tensor | None = None) -> Tensor:
+        """a @ b, in the precision that was asked for, `into` some memory or new one."""
         if not self.low_precision:
-            return a @ b
+            return torch.mm(a, b, out=into)
         a, b = a.bfloat16(), b.bfloat16()
-        if a.device.type == "cpu":  # which has no such product: the same numbers, and no gain
-            return a.float() @ b.float()
-        return torch.mm(a, b, out_dtype=torch.float32)
+        cpu = a.device.type == "cpu"  # which has no such product: the same numbers, and no gain
+        product = a.float() @ b.float() if cpu else torch.mm(a, b, out_dtype=torch.float32)
+        return product if into is None else into.copy_(product)
 
     def add_matmul(self, into: Tensor, a: Tensor, b: Tensor, anew: bool = False) -> None:
         """Add a @ b, or write it `anew`; in float32 without a matrix in between."""
-        if not self.low_precision:
-            into.addmm_(a, b, beta=0 if anew else 1)
-        elif anew:
-            into.copy_(self.matmul(a, b))
-        else:
+        if anew:
+            self.matmul(a, b, into)
+        elif self.low_precision:
             into += self.matmul(a, b)
+        else:
+            into.addmm_(a, b)
 
     def changed(self, product: Tensor, start: int, stop: int, parameters: tuple[Tensor, ...]) -> Tensor:
         """Logits or terms (M, n) of the products."""
@@ -119,125 +124,3 @@ class Rivals:
 def block_width(rows: int, device: str) -> int:
     """How many classes a block has for so many rows, on a device of this type."""
     return max(_WIDTH, (_BLOCK if device == "cpu" else _BLOCK_OF_GPU) // rows)
-
-
-class _Reduced(torch.autograd.Function):
-    """The reduction, whose backward needs the products again.
-
-    They are kept in the memory of the centres' gradient, which is written on the way back only: all if there
-    are no more rows than dimensions, otherwise those of the first blocks. The others are computed again. The
-    block that is at work has its memory to itself and the next one uses it again, because memory that is new
-    has to be mapped first.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        rivals: Rivals,
-        rows: Tensor,
-        labels: Tensor,
-        centres: Tensor,
-        bias: Tensor | None,
-        *parameters: Tensor,
-    ) -> Tensor:
-        own = rivals.centres.position(labels)
-        summing = rivals.reduce == "sum"
-        total = rows.new_full((len(rows),), 0.0 if summing else -torch.inf)
-        blocks, size = rivals.blocks(rows)
-        room = rows.new_empty(size)
-        ctx.kept = []
-        spare = rivals.centres.lend(ctx.kept, size) if ctx.needs_input_grad[3] else None
-        ctx.lent = spare is not None
-        if spare is None:
-            spare = torch.empty_like(room)  # for the first block
-        apart = rivals.each * max(rows.shape)  # so that the gradient of a block overwrites no later products
-        for start, stop in blocks:
-            place = spare[start * apart : stop * apart]
-            keep = len(place) >= len(rows) * rivals.each * (stop - start)
-            product, _, inverse = rivals.products(rows, start, stop, place if keep else room)
-            if keep:
-                ctx.kept.append((product, inverse))
-            value = rivals.changed(product, start, stop, parameters)
-            terms = _part(room, *value.shape)
-            weight = None if rivals.log_weight is None else rivals.log_weight[start:stop]
-            of_own = _set_own(value, own - start, 0.0 if summing else -torch.inf)
-            if not summing:
-                total = torch.logaddexp(total, _logsumexp(value, weight, terms))
-            elif weight is None:
-                total += value.sum(dim=1)
-            else:
-                total += torch.mul(value, weight.exp(), out=terms).sum(dim=1)
-            _set_own(value, own - start, of_own)  # it may be the product that is kept
-        ctx.rivals = rivals
-        ctx.save_for_backward(rows, own, total, *parameters)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rivals: Rivals = ctx.rivals
-        rows, own, total, *parameters = ctx.saved_tensors
-        slope_of_rows = torch.zeros_like(rows)
-        slopes = [torch.zeros_like(p) for p in parameters]
-        kept, ctx.kept = ctx.kept, []  # they are overwritten; who goes back again has them computed again
-        anew = ctx.lent and bool(kept)
-        flat = (rivals.centres.returned() if anew else rivals.centres.gradient()).view(-1, rows.shape[1])
-        # A row without rivals has -inf: it must give its (no) rivals exp(-inf), not exp(-inf + inf).
-        total = torch.where(total == -torch.inf, torch.inf, total)[:, None]
-        blocks, size = rivals.blocks(rows)
-        room, second = rows.new_empty(size), rows.new_empty(size)
-        for number, (start, stop) in enumerate(blocks):
-            if number < len(kept):
-                centres, (product, inverse) = rivals.block(start, stop), kept[number]
-            else:
-                product, centres, inverse = rivals.products(rows, start, stop, room)
-            with torch.enable_grad():
-                inputs = [p.detach().requires_grad_() for p in (product, *parameters)]
-                value = rivals.changed(inputs[0], start, stop, tuple(inputs[1:]))
-            share = _part(second, *value.shape)
-            weight = None if rivals.log_weight is None else rivals.log_weight[start:stop]
-            if rivals.reduce == "sum":
-                share.copy_(gradient[:, None])
-                if weight is not None:
-                    share *= weight.exp()
-            else:
-                torch.sub(value.detach(), total if weight is None else total - weight, out=share)
-                share.exp_().mul_(gradient[:, None])
-            _set_own(share, own - start, 0.0)
-            slope, *of_parameters = torch.autograd.grad(value, inputs, share)
-            for known, more in zip(slopes, of_parameters, strict=True):
-                known += more
-            if rivals.bias is not None:
-                rivals.bias.gradient()[start:stop] += slope.sum(dim=0)
-            part = flat[start * rivals.each : stop * rivals.each]
-            if inverse is not None:
-                # d scaled cosine / d centre = (scale * row - scaled cosine * direction) / norm
-                along = product.mul_(slope).sum(dim=0)
-                slope = slope.mul_(inverse * rivals.scale)
-            rivals.add_matmul(part, slope.T, rows, anew)
-            if inverse is not None:
-                part.addcmul_(centres, (along * inverse.square_())[:, None], value=-1.0)
-            rivals.add_matmul(slope_of_rows, slope, centres)
-        one = rows.new_zeros(())
-        return None, slope_of_rows, None, one, None if rivals.bias is None else one, *slopes
-
-
-def _part(room: Tensor, rows: int, columns: int) -> Tensor:
-    """A matrix in memory of one dimension."""
-    return room[: rows * columns].view(rows, columns)
-
-
-def _set_own(value: Tensor, own: Tensor, to: float | Tensor) -> Tensor:
-    """Set values (M, n) of a block, at each row's own class (M,) where it has it; what was there, (M, 1)."""
-    within = ((own >= 0) & (own < value.shape[1]))[:, None]
-    place = own.clamp(0, value.shape[1] - 1)[:, None]
-    there = value.gather(1, place)
-    value.scatter_(1, place, torch.where(within, to, there))
-    return there
-
-
-def _logsumexp(value: Tensor, weight: Tensor | None, terms: Tensor) -> Tensor:
-    """Of values (M, n) and log weights (n,), in memory for (M, n) terms: (M,), -inf where all are."""
-    if weight is not None:
-        value = torch.add(value, weight, out=terms)
-    largest = value.amax(dim=1).clamp_(min=torch.finfo(value.dtype).min)
-    return torch.sub(value, largest[:, None], out=terms).exp_().sum(dim=1).log_().add_(largest)
