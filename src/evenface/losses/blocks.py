@@ -1,13 +1,12 @@
 """What the blocks of a call over all classes leave for the way back, and the memory that they take."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from evenface.losses.rivals import Rivals
+from evenface.losses.rivals import Rivals
 
 
 class Blocks:
@@ -23,7 +22,7 @@ class Blocks:
         lend: whether the centres will have a gradient.
     """
 
-    def __init__(self, rivals: "Rivals", rows: Tensor, lend: bool):
+    def __init__(self, rivals: Rivals, rows: Tensor, lend: bool):
         self.rivals, self.rows = rivals, len(rows)
         self.bounds, size = rivals.blocks(rows)
         self.room = rows.new_empty(size)
@@ -42,11 +41,6 @@ class Blocks:
             place = self.spare[start * self.apart : stop * self.apart]
             keep = len(place) >= self.rows * self.rivals.each * (stop - start)
             yield start, stop, place if keep else self.room, keep
-
-
-def part(room: Tensor, rows: int, columns: int) -> Tensor:
-    """A matrix in memory of one dimension."""
-    return room[: rows * columns].view(rows, columns)
 
 
 def set_own(value: Tensor, own: Tensor, to: float | Tensor) -> Tensor:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from evenface.errors import UserError, require_range
 from evenface.losses.base import FaceLoss
+from evenface.losses.changed_rivals import changed_reduction
 from evenface.losses.columns import Columns
+from evenface.losses.plain_rivals import plain_logsumexp
 from evenface.losses.rivals import Change, Rivals
 
 # Centres start short. The direction of a centre moves by (learning rate) / norm^2 a step, so centres drawn
@@ -165,7 +167,11 @@ class CentreHead(FaceLoss):
         biases = call.columns[bias] if bias else None
         low = self.low_precision
         over = Rivals(call.columns["centres"], change, reduce, scale, raw, biases, call.log_weight, low)
-        local = over(classes.shared(rows), labels, *(classes.shared(p) for p in parameters))
+        rows = classes.shared(rows)
+        if change is None and reduce == "logsumexp" and over.each == 1:
+            local = plain_logsumexp(over, rows, labels)
+        else:
+            local = changed_reduction(over, rows, labels, *(classes.shared(p) for p in parameters))
         return classes.sum(local) if reduce == "sum" else classes.logsumexp(local)
 
     def _during_call(self) -> "_Call":

@@ -1,18 +1,20 @@
 """A reduction over the rivals of what a loss makes of the products with them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from evenface.losses.blocks import Blocks, part, set_own
-
-if TYPE_CHECKING:
-    from evenface.losses.rivals import Rivals
+from evenface.losses.blocks import Blocks, set_own
+from evenface.losses.rivals import Rivals, part
 
 
-def changed(rivals: "Rivals", rows: Tensor, labels: Tensor, *parameters: Tensor) -> Tensor:
-    """What a call of these rivals gives, (M,)."""
+def changed_reduction(rivals: Rivals, rows: Tensor, labels: Tensor, *parameters: Tensor) -> Tensor:
+    """Of rows (M, D) and their own classes (M,), over the classes that this process holds: (M,).
+
+    Where there is no rival, the sum is 0 and the logsumexp -inf. Gradients reach the rows, the centres, the
+    bias and the parameters of `rivals.change`.
+    """
     value: Tensor = _Changed.apply(rivals, rows, labels, *rivals.tokens, *parameters)  # type: ignore[no-untyped-call]
     return value
 
@@ -23,7 +25,7 @@ class _Changed(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        rivals: "Rivals",
+        rivals: Rivals,
         rows: Tensor,
         labels: Tensor,
         centres: Tensor,

@@ -1,18 +1,20 @@
 """The logsumexp over the rivals of the products with them as they are."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from evenface.losses.blocks import Blocks, part, set_own
-
-if TYPE_CHECKING:
-    from evenface.losses.rivals import Rivals
+from evenface.losses.blocks import Blocks, set_own
+from evenface.losses.rivals import Rivals, part
 
 
-def plain(rivals: "Rivals", rows: Tensor, labels: Tensor) -> Tensor:
-    """What a call of these rivals gives, (M,)."""
+def plain_logsumexp(rivals: Rivals, rows: Tensor, labels: Tensor) -> Tensor:
+    """Of rows (M, D) and their own classes (M,), over the classes that this process holds: (M,).
+
+    -inf where there is no rival. Gradients reach the rows, the centres and the bias. For `rivals` without a
+    `change` and without sub-centres.
+    """
     value: Tensor = _Plain.apply(rivals, rows, labels, *rivals.tokens)  # type: ignore[no-untyped-call]
     return value
 
@@ -23,7 +25,7 @@ class _Plain(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rivals: "Rivals", rows: Tensor, labels: Tensor, centres: Tensor, bias: Tensor | None
+        ctx: Any, rivals: Rivals, rows: Tensor, labels: Tensor, centres: Tensor, bias: Tensor | None
     ) -> Tensor:
         own = rivals.centres.position(labels)
         total = rows.new_full((len(rows),), -torch.inf)
@@ -76,7 +78,7 @@ class _Plain(torch.autograd.Function):
 
 
 def _terms(
-    rivals: "Rivals", rows: Tensor, own: Tensor, start: int, stop: int, place: Tensor
+    rivals: Rivals, rows: Tensor, own: Tensor, start: int, stop: int, place: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Of rows (M, D) and the n classes of a block: exponentials (M, n), what they are less by, 1 / norms."""
     value, _, inverse = rivals.products(rows, start, stop, place)

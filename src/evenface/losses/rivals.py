@@ -7,10 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from evenface.losses.blocks import part
-from evenface.losses.changed_rivals import changed
 from evenface.losses.columns import Columns
-from evenface.losses.plain_rivals import plain
 
 Change = Callable[..., Tensor]
 """Elementwise: scaled cosines (M, n) of M rows and n classes, and parameters, to logits or terms (M, n)."""
@@ -45,16 +42,6 @@ class Rivals:
     bias: Columns | None = None
     log_weight: Tensor | None = None
     low_precision: bool = False
-
-    def __call__(self, rows: Tensor, labels: Tensor, *parameters: Tensor) -> Tensor:
-        """Of rows (M, D) and their own classes (M,), over the classes that this process holds: (M,).
-
-        Where there is no rival, the sum is 0 and the logsumexp -inf. Gradients reach the rows, the centres,
-        the bias and the parameters.
-        """
-        if self.change is None and self.reduce == "logsumexp" and self.each == 1:
-            return plain(self, rows, labels)
-        return changed(self, rows, labels, *parameters)
 
     @property
     def tokens(self) -> tuple[Tensor, Tensor | None]:
@@ -124,3 +111,8 @@ class Rivals:
 def block_width(rows: int, device: str) -> int:
     """How many classes a block has for so many rows, on a device of this type."""
     return max(_WIDTH, (_BLOCK if device == "cpu" else _BLOCK_OF_GPU) // rows)
+
+
+def part(room: Tensor, rows: int, columns: int) -> Tensor:
+    """A matrix in memory of one dimension."""
+    return room[: rows * columns].view(rows, columns)
