@@ -232,7 +232,7 @@ class _Run:
             epoch=round(epoch, 3),
             loss=float(loss),
             **terms,
-            **self.turned(),
+            **self.turned(log.say),
             gradient_norm=float(norm),
             learning_rate=learning_rate(self.config.train, self.step - 1, self.steps),
             images_per_second=round(rate, 1),
