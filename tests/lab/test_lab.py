@@ -122,7 +122,7 @@ def words(sets: dict[str, Path]) -> list[str]:
         "--lab.people",
         "5",
         "--lab.imbalance",
-        "1.5",
+        "1.2",
         "--network.components",
         "8",
         "--train.batch-size",
