@@ -49,6 +49,29 @@ def test_every_command_teaches(command, capsys):
     assert "examples" in words and f"evenface {command}" in words
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["--help", "evaluate --help"])
+def test_a_reader_who_has_enough_is_no_error(words, unbuffered):
+    """`evenface ... | head -1`, whether what is left is held until the exit or written at once."""
+    ended = subprocess.run(
+        f"PYTHONUNBUFFERED={unbuffered} {sys.executable} -m evenface {words} | true; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.stdout, ended.stderr) == ("141\n", "")
+
+
+def test_a_worker_whose_pipe_broke_is_not_hidden(monkeypatch, capfd):
+    def broken(words):
+        raise BrokenPipeError("a worker's")
+
+    monkeypatch.setattr(cli, "_info", broken)
+    with pytest.raises(BrokenPipeError, match="a worker's"):
+        cli.main(["info"])
+
+
 def test_train_help_shows_the_chosen_loss(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "--loss", "arcface", "--help"])

@@ -1,5 +1,7 @@
 """The command line: parses, calls, prints."""
 
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,8 +50,27 @@ type `evenface train --loss arcface --help`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 1 stopped half-way, 2 the input is wrong."""
+    """Run a command; returns the exit code.
+
+    0 done, 1 stopped half-way, 2 the input is wrong, 130 Ctrl-C, 141 nobody reads the output any more, as in
+    `evenface ... | head`.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        output, end = sys.stdout.fileno(), select.poll()
+        end.register(output, 0)
+        if not end.poll(0):  # the output has its reader: it was another pipe, a worker's
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # what is still held is written at the exit
+        return 141
+
+
+def _run(words: list[str]) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "train": _train,
         "evaluate": _evaluate,
