@@ -124,6 +124,29 @@ def test_a_useless_embedding_names_the_picture(lfw_root):
         evaluate(zero, lfw(lfw_root))
 
 
+@pytest.mark.parametrize("times, said", [(4.9, False), (5.1, True)])
+def test_embeddings_far_longer_than_others_are_counted(lfw_root, times, said):
+    """Every third picture's embedding is `times` as long as the others' 1; cosines do not see it."""
+    seen = 0
+
+    def embed(images):
+        nonlocal seen
+        rows = images.reshape(len(images), -1)
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        rows[(np.arange(len(rows)) + seen) % 3 == 0] *= times
+        seen += len(rows)
+        return rows
+
+    plain, long = (
+        evaluate(FunctionEmbedder(function, GRAY_16), lfw(lfw_root))[0] for function in (raw_pixels, embed)
+    )
+    name = "pictures with an embedding 5 times as long as others"
+    assert name not in plain.counts
+    assert long.counts.get(name) == (-(-plain.counts["pictures"] // 3) if said else None)
+    assert (name in str(long)) is said
+    np.testing.assert_allclose(long.pairs.scores, plain.pairs.scores, atol=1e-5)
+
+
 def plain_script(root, path) -> tuple[np.ndarray, np.ndarray]:
     """LFW's scores and accuracies by fold with nothing of evenface: own parsing, crop, threshold search."""
     source = np.float32([(54.7, 65.3), (101.0, 64.6), (79.3, 89.6), (60.3, 110.6), (98.7, 109.4)])

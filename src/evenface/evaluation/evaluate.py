@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from evenface.evaluation.benchmark import Benchmark
+import numpy as np
+
+from evenface.evaluation.benchmark import Benchmark, Embeddings
 from evenface.evaluation.embed import Embedder, Flip, Progress, embed
 from evenface.evaluation.metrics import Reading
 from evenface.evaluation.results import Result
@@ -23,6 +25,9 @@ def evaluate(
     progress: Progress | None = None,
 ) -> list[Result]:
     """The results of a model on a benchmark; each picture is embedded once.
+
+    Their counts say how many embeddings are five times as long as the shorter ones, where one in a hundred
+    is: a network that runs away on pictures unlike those of its training puts them all in one place.
 
     Args:
         embedder: the model.
@@ -61,11 +66,24 @@ def evaluate(
             progress=progress,
         )
         pictures = about["pictures_sha256"]
-    said = conventions(embedder, flip)
+    said, long = conventions(embedder, flip), _long(rows)
     return [
-        replace(result, model=embedder.name, pictures=pictures, conventions={**said, **result.conventions})
+        replace(
+            result,
+            model=embedder.name,
+            pictures=pictures,
+            conventions={**said, **result.conventions},
+            counts={**result.counts, **long},
+        )
         for result in benchmark.score(rows, reading)
     ]
+
+
+def _long(rows: Embeddings) -> dict[str, int]:
+    """The count of embeddings over 5 times as long as the shortest quarter's longest; {} where few are."""
+    squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
+    count = int(np.sum(squares > 25 * np.quantile(squares, 0.25)))
+    return {"pictures with an embedding 5 times as long as others": count} if 100 * count > len(rows) else {}
 
 
 def evaluate_stored(
@@ -80,13 +98,14 @@ def evaluate_stored(
         UserError: a file is missing or broken, or a picture has no embedding there.
     """
     rows, about = read_stored(folder, slug(benchmark.name), benchmark.images.names)
-    said = about.get("conventions") or {"format": "given embeddings"}
+    said, long = about.get("conventions") or {"format": "given embeddings"}, _long(rows)
     return [
         replace(
             result,
             model=name or about.get("model") or folder.name,
             pictures=about.get("pictures_sha256", ""),
             conventions={**said, **result.conventions},
+            counts={**result.counts, **long},
         )
         for result in benchmark.score(rows, reading)
     ]
