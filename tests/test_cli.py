@@ -63,6 +63,13 @@ def test_a_reader_who_has_enough_is_no_error(words, unbuffered):
     assert (ended.stdout, ended.stderr) == ("141\n", "")
 
 
+def test_a_closed_output_is_no_error():
+    ended = subprocess.run(
+        f"{sys.executable} -m evenface --version >&-; echo $? >&2", shell=True, capture_output=True, text=True
+    )
+    assert ended.stderr == "0\n"
+
+
 def test_a_worker_whose_pipe_broke_is_not_hidden(monkeypatch, capfd):
     def broken(words):
         raise BrokenPipeError("a worker's")

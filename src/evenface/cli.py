@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _run(words)
         finally:
-            sys.stdout.flush()
+            print(end="", flush=True)  # what is still held, now; without an output, nothing
     except BrokenPipeError:
         output, end = sys.stdout.fileno(), select.poll()
         end.register(output, 0)
