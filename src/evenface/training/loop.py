@@ -27,6 +27,7 @@ from evenface.training.measure import Measures
 from evenface.training.notes import training_notes
 from evenface.training.optimizer import learning_rate, make_optimizer
 from evenface.training.people import require_same_people, write_identities
+from evenface.training.precision import product_type, slow_here
 from evenface.training.processes import Processes, processes
 from evenface.training.record import write_figures, write_record
 from evenface.training.state import Part
@@ -68,6 +69,7 @@ class _Run:
     def __init__(self, config: Config, folder: Path, me: Processes, resume: bool, console: Console):
         self.config, self.folder, self.me, self.console = config, folder, me, console
         options = config.train
+        self.low = product_type(options.precision, me.device)
         faces, held, notes = load(config.data, options.seed)
         self.dataset = FaceDataset(
             faces,
@@ -91,7 +93,7 @@ class _Run:
         self.head.sample_classes(options.sample)
         self.head.low_precision = options.precision == "bf16" and me.device.type == "cuda"
         self.begun = old.begin(net, self.head, people, faces, config) if old else {}
-        notes += start.sentences(self.begun)
+        notes += [*start.sentences(self.begun), *slow_here(options.precision, me.device)]
         self.head.use_class_sizes(torch.bincount(torch.from_numpy(faces.labels), minlength=len(people)))
         self.head.to(me.device)
         # Before a resume: the seed draws the same start again, unless the run began from another.
@@ -112,8 +114,6 @@ class _Run:
         self.step = self.skipped = 0
         self.last_saved: int | None = None
         self.latest: list[int] = []  # the images of the present batch
-        if options.precision == "fp16" and me.device.type == "cpu":
-            raise UserError("train.precision: fp16 needs a GPU; use bf16 or float32 on a CPU")
         if resume:
             self._restore()
         else:
@@ -195,8 +195,7 @@ class _Run:
         frozen = self.step < self.config.start.freeze
         self.net.train(not frozen)
         self.head.train()
-        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
-        autocast = torch.autocast(me.device.type, dtype=low, enabled=low is not None)
+        autocast = torch.autocast(me.device.type, dtype=self.low, enabled=self.low is not None)
         with autocast, torch.set_grad_enabled(not frozen):
             embeddings = self.forward(images.to(memory_format=torch.channels_last))
         together, everyone = me.gather(embeddings, labels, self.config.train.batch_size // me.world)
