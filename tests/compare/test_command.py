@@ -5,6 +5,7 @@ import json
 import statistics
 
 import pytest
+import torch
 
 from evenface.cli import main
 
@@ -106,3 +107,15 @@ def test_two_at_work_in_one_folder_are_refused(write, program, tmp_path, capsys)
         with pytest.raises(UserError, match="another evenface compare is at work here"):
             run(list(words), program)
     assert run(list(words), program) == 0
+
+
+@pytest.mark.parametrize("flags", [[], ["--train.precision", "bf16"]])
+def test_slow_bf16_is_said_before_the_first_run(write, program, ledger, tmp_path, monkeypatch, capsys, flags):
+    from evenface.compare.command import run
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    file = write('recipe = "train.toml"\nseeds = [0, 1]\n[[losses]]\nname = "eqm"\n')
+    assert run([str(file), "-o", str(tmp_path / "out"), "--train.device", "cpu", *flags], program) == 0
+    said = capsys.readouterr().err
+    assert said.count("bf16 is far slower than float32 on this CPU") == bool(flags)
+    assert len((ledger / "calls").read_text().splitlines()) == 2

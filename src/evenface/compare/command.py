@@ -22,6 +22,7 @@ from evenface.compare.table import Table, finished, tabulate
 from evenface.compare.text import markdown, show
 from evenface.errors import UserError, require_range
 from evenface.training.arguments import read_recipe
+from evenface.training.precision import slow_here
 
 HELP = """Run a grid of losses x seeds x settings over one recipe, and compare.
 
@@ -152,6 +153,8 @@ def _run(
         todo = [cell for cell in cells if cell.figures() is None]
         failed: list[Cell] = []
         console = Console(stderr=True)
+        for warning in _warnings(todo):
+            console.print(warning, highlight=False, markup=False, soft_wrap=True)
         columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=len(cells), completed=len(cells) - len(todo))
@@ -177,8 +180,21 @@ def _run(
 
 def _jobs(cell: Cell) -> int:
     """One run a core; one at all on a GPU, whose memory they would share."""
-    on_gpu = cell.command == "train" and cell.settings["train"]["device"] != "cpu"
-    return 1 if on_gpu and torch.cuda.is_available() else cores()
+    return 1 if _on_gpu(cell) else cores()
+
+
+def _on_gpu(cell: Cell) -> bool:
+    may = cell.command == "train" and cell.settings["train"]["device"] != "cpu"
+    return may and torch.cuda.is_available()
+
+
+def _warnings(cells: Sequence[Cell]) -> list[str]:
+    """What runs say in their own logs, where nobody looks until they have ended."""
+    found = set[str]()
+    for cell in cells:
+        device = torch.device("cuda" if _on_gpu(cell) else "cpu")
+        found.update(slow_here(cell.settings["train"].get("precision", "float32"), device))
+    return sorted(found)
 
 
 def _words(comparison: Comparison, figures: dict[str, float], most: int = 3) -> str:
