@@ -12,7 +12,7 @@ C, D, N = 7, 16, 24
 # Losses that stop part of their gradient by definition, which finite differences do not know: the settings
 # under which nothing is stopped, or None where there are none (their own tests then check the gradient).
 STOPPED = {
-    "eqm": {"hardness": 0.0},
+    "eqm": {"hardness": 0.0, "centre_weight": 0.0},
     "sphereface-r": {"margin": 1.0},
     "sphereface2": {"exponent": 1.0},
     "circle": None,

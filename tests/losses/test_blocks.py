@@ -63,6 +63,40 @@ def test_going_back_twice_gives_twice_the_gradients(name: str, width: int, monke
         torch.testing.assert_close(tensor.grad, 2 * gradient)
 
 
+@pytest.mark.parametrize("width", [7, 1000])
+@pytest.mark.parametrize("change", [None, torch.square])
+@pytest.mark.parametrize("raw", [False, True])
+def test_rows_that_do_not_move_the_centres(
+    raw: bool, change: rivals.Change | None, width: int, monkeypatch: pytest.MonkeyPatch
+):
+    """The centres and biases get the gradient of the other rows alone, the rows themselves all of theirs."""
+    monkeypatch.setattr(rivals, "block_width", lambda rows, device: width)
+    head = losses.create("softmax", 37, 6).double()
+    with torch.no_grad():
+        head.centres.normal_()
+    x, y = torch.randn(8, 6, dtype=torch.float64, requires_grad=True), torch.randint(37, (8,))
+    settings = {"raw": True, "bias": "bias"} if raw else {"scale": 3.0}
+    moved = [head.centres, head.bias] if raw else [head.centres]
+
+    def value(rows: Tensor, labels: Tensor, moving: int | None) -> Tensor:
+        with head.reading(labels):
+            return (head.rivals(rows, labels, change, moving=moving, **settings) ** 2).sum()
+
+    def gradients(total: Tensor, of: list[Tensor]) -> list[Tensor]:
+        head.zero_grad()
+        total.backward()
+        return [tensor.grad.clone() for tensor in of]
+
+    for found, expected in zip(
+        gradients(value(x, y, 5), moved), gradients(value(x[:5], y[:5], None), moved), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
+    x.grad = None
+    (all_of_them,) = gradients(value(x, y, None), [x])
+    x.grad = None
+    torch.testing.assert_close(gradients(value(x, y, 5), [x])[0], all_of_them)
+
+
 @pytest.mark.parametrize(("rows", "again"), [(9, 0), (16, 0), (32, 5), (64, 8)])
 @pytest.mark.parametrize("name", ["cosface", "subcentre-arcface"])
 def test_products_are_kept_where_the_centres_gradient_will_be(

@@ -53,7 +53,7 @@ def test_agrees_with_the_definition(kind, scale, centre_scale, hardness):
     with torch.no_grad():
         head.centres.copy_(torch.from_numpy(w))
     loss = head(torch.from_numpy(x), torch.from_numpy(y))
-    settings = {"l": 0.6, "u": 0.2, "lam": 0.3, "v": head.centre_upper, "g": 30.0}
+    settings = {"l": 0.6, "u": 0.2, "lam": 0.6, "v": head.centre_upper, "g": 30.0}
     sample, centre, total = slow_eqm(x, w, y.tolist(), s=scale, t=centre_scale, h=hardness, **settings)
     assert float(loss.detach()) == pytest.approx(total, rel=1e-5)
     assert float(head.terms["sample"]) == pytest.approx(sample, rel=1e-5)
@@ -74,6 +74,27 @@ def test_known_angle_by_hand():
     sample = math.log(1 + math.exp(-0.4) * (1 + math.exp(-0.2)))
     centre = math.log(1 + math.exp(2.0)) / 2
     assert loss == pytest.approx(sample + 0.5 * centre, rel=1e-6)
+
+
+def test_the_centre_term_moves_the_centres_present_alone():
+    """Its gradient is that of the definition with every w_j a constant; the centres not present have none."""
+    head = EqM(9, 6, centre_scale=8.0, centre_weight=0.5).double()
+    with torch.no_grad():
+        head.centres.normal_()
+    x, y = torch.randn(5, 6, dtype=torch.float64), torch.tensor([0, 3, 3, 7, 0])
+    both = torch.autograd.grad(head(x, y), head.centres)[0]
+    head.centre_weight = 0.0
+    found = both - torch.autograd.grad(head(x, y), head.centres)[0]
+
+    centres = head.centres.detach().clone().requires_grad_()
+    w = torch.nn.functional.normalize(centres)
+    each = []
+    for k in (0, 3, 7):
+        cosines = torch.cat([w[k] @ w[j].detach()[:, None] for j in range(9) if j != k])
+        each.append(torch.log1p(torch.exp(8.0 * (cosines - head.centre_upper)).sum()))
+    (expected,) = torch.autograd.grad(0.5 * 30.0 / 8.0 * sum(each) / 3, centres)
+    torch.testing.assert_close(found, expected)
+    assert (expected[[1, 2, 4, 5, 6, 8]] == 0).all() and (expected[[0, 3, 7]] != 0).any(dim=1).all()
 
 
 def test_centre_term_off_leaves_the_sample_term():

@@ -143,6 +143,7 @@ class CentreHead(FaceLoss):
         scale: float | Tensor = 1.0,
         raw: bool = False,
         bias: str | None = None,
+        moving: int | None = None,
     ) -> Tensor:
         """Within `reading`: a reduction over the rivals of each row.
 
@@ -157,6 +158,8 @@ class CentreHead(FaceLoss):
             scale: multiplies the cosines, but no raw products; a tensor gets no gradient.
             raw: products with the centres as they are, in place of scaled cosines.
             bias: name of a parameter (P,) to add to the raw products.
+            moving: how many rows, from the first, move the rivals' centres and biases; the others give them
+                no gradient. None is all.
 
         Returns:
             (M,); -inf, or 0 for a sum, where there is no rival. In training mode with `sample` below 1 a
@@ -165,8 +168,17 @@ class CentreHead(FaceLoss):
         """
         call, classes = self._during_call(), self.classes
         biases = call.columns[bias] if bias else None
-        low = self.low_precision
-        over = Rivals(call.columns["centres"], change, reduce, scale, raw, biases, call.log_weight, low)
+        over = Rivals(
+            call.columns["centres"],
+            change,
+            reduce,
+            scale,
+            raw,
+            biases,
+            call.log_weight,
+            moving,
+            self.low_precision,
+        )
         rows = classes.shared(rows)
         if change is None and reduce == "logsumexp" and over.each == 1:
             local = plain_logsumexp(over, rows, labels)

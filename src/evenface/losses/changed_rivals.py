@@ -91,13 +91,13 @@ class _Changed(torch.autograd.Function):
             for known, more in zip(slopes, of_parameters, strict=True):
                 known += more
             if rivals.bias is not None:
-                rivals.bias.gradient()[start:stop] += slope.sum(dim=0)
+                rivals.bias.gradient()[start:stop] += slope[: rivals.moving].sum(dim=0)
             of_centres = flat[start * rivals.each : stop * rivals.each]
             if inverse is not None:
                 # d scaled cosine / d centre = (scale * row - scaled cosine * direction) / norm
-                along = product.mul_(slope).sum(dim=0)
+                along = product.mul_(slope)[: rivals.moving].sum(dim=0)
                 slope = slope.mul_(inverse * rivals.scale)
-            rivals.add_matmul(of_centres, slope.T, rows, anew)
+            rivals.add_matmul(of_centres, slope[: rivals.moving].T, rows[: rivals.moving], anew)
             if inverse is not None:
                 of_centres.addcmul_(centres, (along * inverse.square_())[:, None], value=-1.0)
             rivals.add_matmul(slope_of_rows, slope, centres)

@@ -22,13 +22,13 @@ class EqM(CosineHead):
 
         L_i = log(1 + exp(-s (c_iy - l)) (1 + sum_{j != y} exp(s (c_ij - u))))
         q_i = softmax of (-h s c_iy) over the batch's samples of class y (no gradient)
-        R   = mean over k in K of log(1 + sum_{j != k} exp(t (w_k . w_j - v)))
+        R   = mean over k in K of log(1 + sum_{j != k} exp(t (w_k . w_j - v)))  (no gradient to w_j)
         L   = gain (1/s 1/|K| sum_i q_i L_i + centre_weight 1/t R)
 
     The fixed reference logit in L_i makes both limits absolute; q lets the samples that strayed furthest
     speak loudest and every class count the same however many samples it has; R keeps centres apart
-    whatever their classes' sizes, the nearest before all; 1/s and 1/t keep the gradient's size from following
-    the scales.
+    whatever their classes' sizes, the nearest before all, and moves a centre only when its class is present:
+    as often as its samples do; 1/s and 1/t keep the gradient's size from following the scales.
 
     Args:
         num_classes: C, 2 or more.
@@ -60,7 +60,7 @@ class EqM(CosineHead):
         lower: float = 0.6,
         upper: float = 0.2,
         hardness: float = 0.3,
-        centre_weight: float = 0.3,
+        centre_weight: float = 0.6,
         centre_upper: float | Literal["auto"] = "auto",
         centre_scale: float = 96.0,
         gain: float = 30.0,
@@ -101,7 +101,8 @@ class EqM(CosineHead):
             limits = torch.cat(
                 [limits, limits.new_full((len(present),), self.centre_scale * self.centre_upper)]
             )
-        rivals = log1pexp(self.rivals(rows, classes) - limits)  # the reference logit, 0, beside them
+        rivals = self.rivals(rows, classes, moving=len(labels))
+        rivals = log1pexp(rivals - limits)  # the reference logit, 0, beside them
 
         above = self.scale * (own - self.lower)
         each = log1pexp(rivals[: len(labels)] - above)

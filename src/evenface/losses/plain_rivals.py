@@ -58,14 +58,14 @@ class _Plain(torch.autograd.Function):
             factor = gradient * torch.exp(largest - total)
             centres = rivals.block(start, stop)
             if rivals.bias is not None:
-                rivals.bias.gradient()[start:stop] += factor @ terms
+                rivals.bias.gradient()[start:stop] += factor[: rivals.moving] @ terms[: rivals.moving]
             # Written elsewhere, because terms that were kept lie where the centres' gradient will be.
             slope = torch.mul(
                 terms, 1.0 if inverse is None else inverse * rivals.scale, out=part(room, *terms.shape)
             )
-            weighed = rows * factor[:, None]
+            weighed = (rows * factor[:, None])[: rivals.moving]
             into = of_centres[start:stop]
-            here = rivals.matmul(slope.T, weighed, into if anew else None)
+            here = rivals.matmul(slope[: rivals.moving].T, weighed, into if anew else None)
             if inverse is not None:
                 # d scaled cosine / d centre = scale (row - cosine * direction) / norm
                 along = torch.linalg.vecdot(here, centres) * inverse.square_()

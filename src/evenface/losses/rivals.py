@@ -31,6 +31,8 @@ class Rivals:
         raw: take products with the centres as they are in place of scaled cosines.
         bias: (P,), added to the products; None adds nothing.
         log_weight: (P,), log of how many classes each stands for; None is one each.
+        moving: how many rows, from the first, move the centres and the bias; the others give them no
+            gradient. None is all.
         low_precision: round the factors of the products to bfloat16; sums are float32 all the same.
     """
 
@@ -41,6 +43,7 @@ class Rivals:
     raw: bool = False
     bias: Columns | None = None
     log_weight: Tensor | None = None
+    moving: int | None = None
     low_precision: bool = False
 
     @property

@@ -62,7 +62,7 @@ def options(loss: str, dimensions: int, steps: int) -> dict[str, Any]:
             # Classes get past each other on a circle only if their strays do not hold them back.
             "hardness": 0.0,
             "centre_upper": math.cos(between),
-            "centre_weight": 1.0,
+            "centre_weight": 2.0,
             "centre_scale": SCALE,
         },
     }
