@@ -168,17 +168,8 @@ class CentreHead(FaceLoss):
         """
         call, classes = self._during_call(), self.classes
         biases = call.columns[bias] if bias else None
-        over = Rivals(
-            call.columns["centres"],
-            change,
-            reduce,
-            scale,
-            raw,
-            biases,
-            call.log_weight,
-            moving,
-            self.low_precision,
-        )
+        centres, weight, low = call.columns["centres"], call.log_weight, self.low_precision
+        over = Rivals(centres, change, reduce, scale, raw, biases, weight, moving, low)
         rows = classes.shared(rows)
         if change is None and reduce == "logsumexp" and over.each == 1:
             local = plain_logsumexp(over, rows, labels)
