@@ -65,7 +65,9 @@ def products(rows: Callable[[Case], Tensor], part: float, given: Case) -> Work:
     """The products: logits, both gradients, and once more the logits that are not kept.
 
     What fits the memory of the centres' gradient is kept: all, if there are no more rows than dimensions.
+    Rows beside the batch's give the centres no gradient.
     """
+    batch = len(given.rows)
     left, right = rows(given).detach(), given.centres.detach()[: math.ceil(part * len(given.centres))]
     size = rivals.block_width(len(left), left.device.type)
     blocks = right.split(size)
@@ -80,7 +82,7 @@ def products(rows: Callable[[Case], Tensor], part: float, given: Case) -> Work:
             product = rooms[min(number, kept), :, : len(block)]
             if number >= kept:
                 torch.mm(left, block.T, out=product)
-            torch.mm(product.T, left, out=slope)
+            torch.mm(product[:batch].T, left[:batch], out=slope)
             of_left.addmm_(product, block)
         return left.new_zeros(())
 
