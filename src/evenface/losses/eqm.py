@@ -60,7 +60,7 @@ class EqM(CosineHead):
         lower: float = 0.6,
         upper: float = 0.2,
         hardness: float = 0.3,
-        centre_weight: float = 0.6,
+        centre_weight: float = 1.0,
         centre_upper: float | Literal["auto"] = "auto",
         centre_scale: float = 96.0,
         gain: float = 30.0,
