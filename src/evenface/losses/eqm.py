@@ -95,7 +95,7 @@ class EqM(CosineHead):
         rows, classes = self.scale * directions, labels
         limits = directions.new_full((len(labels),), self.scale * self.upper)
         if self.centre_weight:
-            # The present centres are rows beside the samples, for one pass over the classes.
+            # The present centres are rows beside the samples, for one pass; what they meet does not move.
             rows = torch.cat([rows, self.centre_scale * F.normalize(self.own(present))])
             classes = torch.cat([labels, present])
             limits = torch.cat(
