@@ -12,6 +12,7 @@ import pytest
 
 from evenface.compare.command import run
 from evenface.compare.runner import IMPORTED, cores
+from evenface.errors import UserError
 
 GRID = 'recipe = "lab.toml"\nseeds = [0, 1]\n[[losses]]\nname = "eqm"\n[[losses]]\nname = "cosface"\n'
 
@@ -75,6 +76,15 @@ def test_a_failure_stops_no_other_and_is_said_and_tried_again(compare, ledger, t
     monkeypatch.delenv("FAIL")
     assert compare() == 0 and len(calls(ledger)) == 2
     assert "became NaN" not in (tmp_path / "out/table.html").read_text()
+
+
+def test_a_figure_that_runs_do_not_have_is_said_with_the_first(compare, ledger, capsys):
+    grid = 'recipe = "lab.toml"\nseeds = [0, 1]\nfigures = ["eer", "rank"]\n[[losses]]\nname = "eqm"\n'
+    with pytest.raises(UserError, match="figures: 'rank' is not known; did you mean 'rank1'"):
+        compare(grid)
+    said = capsys.readouterr().err
+    assert said.count("figures: 'rank' is none of") == 1 and len(calls(ledger)) == 2
+    assert said.index("none of") < said.rindex("eqm, seed")
 
 
 def test_a_training_goes_on_where_it_stopped(compare, ledger, monkeypatch, tmp_path):

@@ -152,6 +152,7 @@ def _run(
         (folder / COMPARISON).write_text(_WRITTEN + own, encoding="utf-8")
         todo = [cell for cell in cells if cell.figures() is None]
         failed: list[Cell] = []
+        absent = set[str]()
         console = Console(stderr=True)
         for warning in _warnings(todo):
             console.print(warning, highlight=False, markup=False, soft_wrap=True)
@@ -163,10 +164,16 @@ def _run(
                 progress.advance(task)
                 if error is not None:
                     failed.append(cell)
-                words = "failed" if error is not None else _words(comparison, cell.figures() or {})
+                found = cell.figures() or {}
+                words = "failed" if error is not None else _words(comparison, found)
                 console.print(
                     f"{cell.title}: {words} ({seconds:.0f} s)", highlight=False, markup=False, soft_wrap=True
                 )
+                wanted = [name for name in comparison.figures if name not in {*found, *absent}]
+                for name in wanted if found else ():
+                    absent.add(name)  # said now, not after the last run, when the table is refused
+                    warning = f"figures: {name!r} is none of {cell.title}'s: {', '.join(found)}"
+                    console.print(warning, highlight=False, markup=False, soft_wrap=True)
 
             try:
                 run_all(todo, min(jobs or _jobs(cells[0]), max(1, len(todo))), done, program)
