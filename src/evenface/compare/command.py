@@ -169,11 +169,11 @@ def _run(
                 console.print(
                     f"{cell.title}: {words} ({seconds:.0f} s)", highlight=False, markup=False, soft_wrap=True
                 )
-                wanted = [name for name in comparison.figures if name not in {*found, *absent}]
-                for name in wanted if found else ():
-                    absent.add(name)  # said now, not after the last run, when the table is refused
-                    warning = f"figures: {name!r} is none of {cell.title}'s: {', '.join(found)}"
-                    console.print(warning, highlight=False, markup=False, soft_wrap=True)
+                for name in comparison.figures:
+                    if found and name not in found and name not in absent:
+                        absent.add(name)  # said now, not after the last run, when the table is refused
+                        warning = f"figures: {name!r} is none of {cell.title}'s: {', '.join(found)}"
+                        console.print(warning, highlight=False, markup=False, soft_wrap=True)
 
             try:
                 run_all(todo, min(jobs or _jobs(cells[0]), max(1, len(todo))), done, program)
