@@ -1,11 +1,14 @@
 """Intervals and differences by person of whole results."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from evenface.evaluation.by_person import differences, with_intervals
 from evenface.evaluation.images import ImageSet
 from evenface.evaluation.metrics import bootstrap_by_person, read_eer, read_tar
+from evenface.evaluation.metrics.folds import accuracy_by_fold
 from evenface.evaluation.protocols import PairSet
 
 
@@ -66,6 +69,16 @@ def test_accuracy_is_drawn_with_the_threshold_of_each_fold(tmp_path):
     np.testing.assert_allclose(
         with_intervals(result)["accuracy"].interval, np.quantile(means, [0.025, 0.975]), atol=0.02
     )
+
+
+def test_accuracy_is_not_drawn_where_folds_differ_in_size(tmp_path):
+    """The share of all pairs decided rightly is then another figure than the mean over folds."""
+    pairs = replace(pair_set(tmp_path), fold=np.tile(np.minimum(np.arange(40) // 5, 1), 2))
+    first, second = (pairs.score(embeddings(seed, 1.0))[0] for seed in (0, 1))
+    decided = [accuracy_by_fold(first.pairs.scores, pairs.same, pairs.fold).accuracies.mean()]
+    assert first["accuracy"].value == pytest.approx(decided[0])
+    assert with_intervals(first)["accuracy"].interval is None
+    assert "accuracy" not in differences(first, second) and "eer" in differences(first, second)
 
 
 def test_nobody_is_drawn_where_nobody_is_known(tmp_path):

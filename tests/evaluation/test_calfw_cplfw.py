@@ -152,6 +152,18 @@ def test_landmarks_carry_the_five_points_to_the_template(tmp_path):
     assert cplfw(root).sha256 != before
 
 
+def test_moved_landmarks_are_embedded_again(tmp_path):
+    root = with_landmarks(make(tmp_path / "cplfw", size=250), "CP")
+    model = FunctionEmbedder(raw_pixels, GRAY_16, "raw pixels")
+    (before,) = evaluate(model, cplfw(root), store=tmp_path / "emb", fingerprint="a")
+    for file in (root / "CP_landmarks").iterdir():
+        shift = 9 * (file.stem < "Ann_Le-3")
+        file.write_text("".join(f"{x + shift:.3f} {y:.3f}\n" for x, y in POINTS))
+    (after,) = evaluate(model, cplfw(root), store=tmp_path / "emb", fingerprint="a")
+    (fresh,) = evaluate(model, cplfw(root))
+    assert after.to_json() == fresh.to_json() and (after.pairs.scores != before.pairs.scores).any()
+
+
 def test_calfw_as_its_archive_unpacks(tmp_path):
     inner = tmp_path / "images&landmarks" / "images&landmarks"
     with_landmarks(make(inner, size=250), "CA")

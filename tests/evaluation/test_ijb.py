@@ -590,6 +590,19 @@ def test_nists_lists_give_the_same_figures(small, results, nist):
     assert found[0].conventions["crop"] == "pictures already on the template"
 
 
+def test_a_template_without_a_detector_score_is_refused_before_anything_is_embedded(tmp_path):
+    small = make()
+    template = small.faces[0][1]
+    for i, (_, one, _) in enumerate(small.faces):
+        small.detector[i] = 0.0 if one == template else small.detector[i]
+    root = write_lists(small, tmp_path / "ijbb")
+    with pytest.raises(
+        UserError, match=rf"ijb.pooling: 'detector' leaves nothing of template {template}, whose"
+    ):
+        ijb(root, "ijbb", "detector")
+    ijb(root, "ijbb", "plain")
+
+
 def test_nists_lists_have_no_detector_scores(nist):
     with pytest.raises(UserError, match=r"ijb.pooling: 'norm\+detector' needs detector scores"):
         ijb(nist, "ijbb", "norm+detector")

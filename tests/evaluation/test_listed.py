@@ -82,6 +82,12 @@ def test_given_folds_keep_their_pairs_together_whatever_their_numbers(listing, h
     assert pairs.conventions["dealing"] == "by the list's column fold"
 
 
+def test_one_fold_is_none(listing):
+    pairs = listed(listing(plain().replace(" ", ",").replace("\n", ",3\n"), "mine.csv"))
+    assert not pairs.fold.any()
+    assert pairs.conventions["dealing"] == "no folds: one value in the column fold"
+
+
 def test_people_are_known_only_where_columns_name_them(listing):
     def person(path):
         return path.split("/")[0]
@@ -128,6 +134,7 @@ PEOPLE = "a,b,same,person_a,person_b\n"
         ("x.txt", "a b True\n", r"x.txt:1: same: expected 1 or 0"),
         ("x.txt", "a a 1\n", r"x.txt:1: 'a' is paired with itself"),
         ("x.txt", "a b\0 1\n", r"x.txt:1: b: expected a picture's path, found 'b\\x00'"),
+        ("x.txt", "a b 1\n# c\na c 0\nb a 0\n", r"x.txt:4: same is 0 of 'b' and 'a', but 1 on line 1"),
         ("x.txt", "# nothing\n", "x.txt: lists no pair"),
         ("x.txt", "a b 1\n", "has genuine pairs only"),
         ("x.txt", "a b 0\nc d 0\n", "has impostor pairs only"),

@@ -13,7 +13,7 @@ from evenface.evaluation.feature_files import write_feature
 from evenface.evaluation.metrics import tar_at_far
 from evenface.evaluation.protocols.megaface import challenge as protocol
 from evenface.evaluation.protocols.megaface.challenge import MegaFace, megaface
-from evenface.evaluation.protocols.megaface.files import store_features
+from evenface.evaluation.protocols.megaface.files import feature_ending, store_features
 from evenface.evaluation.protocols.megaface.lists import locate, read_distractors, read_noises, read_probes
 
 from .conftest import make_lfw, picture, write
@@ -360,6 +360,14 @@ def test_feature_files_become_stored_embeddings(root, tmp_path):
     assert found.rates[:3] == expected.rates[:3]
     assert found.conventions["format"] == "feature files *_r100.bin"
     assert found.model == "features"
+    assert feature_ending(tmp_path / "features") == "_r100.bin"
+    other = tmp_path / "features" / f"{benchmark.images.names[0]}_r50.bin"
+    other.parent.mkdir(exist_ok=True)
+    write_feature(other, rows[0])
+    with pytest.raises(
+        UserError, match=r"several models, \*_r100\.bin, \*_r50\.bin; give each its own folder"
+    ):
+        feature_ending(tmp_path / "features")
     (tmp_path / "features" / f"{benchmark.images.names[60]}_r100.bin").unlink()
     with pytest.raises(UserError, match=r"_0\.jpg_r100\.bin: No such file"):
         store_features(benchmark, tmp_path / "features", "_r100.bin", tmp_path / "store")

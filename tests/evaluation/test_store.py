@@ -86,6 +86,31 @@ def test_a_computation_that_was_stopped_goes_on(lfw_root, tmp_path, monkeypatch)
     assert other.seen == 2 * len(pairs.images)
 
 
+def test_a_part_is_not_gone_on_with_after_another_model_wrote_over_it(lfw_root, tmp_path, monkeypatch):
+    monkeypatch.setattr("evenface.evaluation.store._SAVE_EVERY", 2)
+    pairs, store = lfw(lfw_root), tmp_path / "emb"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Counting(give_up=5), pairs, store=store, fingerprint="a", batch_size=1)
+    with pytest.raises(KeyboardInterrupt):  # stops before it takes note the first time
+        evaluate(Counting(give_up=1), pairs, store=store, fingerprint="b", batch_size=1)
+    model = Counting()
+    (result,) = evaluate(model, pairs, store=store, fingerprint="a", batch_size=1)
+    assert model.seen == len(pairs.images)
+    (fresh,) = evaluate(model, pairs)
+    assert result.to_json() == fresh.to_json()
+
+
+def test_embeddings_of_another_crop_are_refused_and_an_unknown_crop_is_said(lfw_root, raw, tmp_path):
+    evaluate(raw, lfw(lfw_root), store=tmp_path / "emb", fingerprint="a")
+    with pytest.raises(
+        UserError, match=r"LFW are of another crop \(LFW-a.*\) than asked for \(pictures already"
+    ):
+        evaluate_stored(tmp_path / "emb", lfw(lfw_root, crop="template"))
+    (tmp_path / "emb/lfw.json").unlink()
+    (result,) = evaluate_stored(tmp_path / "emb", lfw(lfw_root, crop="template"))
+    assert result.conventions["crop"] == "not known, given embeddings"
+
+
 def test_a_part_is_not_gone_on_with_after_a_picture_changed(lfw_root, tmp_path, monkeypatch):
     monkeypatch.setattr("evenface.evaluation.store._SAVE_EVERY", 2)
     with pytest.raises(KeyboardInterrupt):

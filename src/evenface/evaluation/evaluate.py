@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark, Embeddings
 from evenface.evaluation.embed import Embedder, Flip, Progress, embed
 from evenface.evaluation.metrics import Reading
 from evenface.evaluation.results import Result
 from evenface.evaluation.store import conventions, embed_into, read_stored, slug
+
+_UNKNOWN = "not known, given embeddings"
 
 
 def evaluate(
@@ -95,16 +98,24 @@ def evaluate_stored(
         name: what to call the model; by default what the embeddings' JSON says, or the folder's name.
 
     Raises:
-        UserError: a file is missing or broken, or a picture has no embedding there.
+        UserError: a file is missing or broken, a picture has no embedding there, or the embeddings are of
+            other crops than the benchmark's.
     """
     rows, about = read_stored(folder, slug(benchmark.name), benchmark.images.names)
     said, long = about.get("conventions") or {"format": "given embeddings"}, _long(rows)
+    crop, made = benchmark.conventions.get("crop", ""), about.get("crop", _UNKNOWN)
+    if made not in (crop, _UNKNOWN):
+        raise UserError(
+            f"{folder}: the embeddings of {benchmark.name} are of another crop ({made}) than asked for "
+            f"({crop}); choose the crop that they were made with"
+        )
+    crops = {"crop": made} if crop else {}
     return [
         replace(
             result,
             model=name or about.get("model") or folder.name,
             pictures=about.get("pictures_sha256", ""),
-            conventions={**said, **result.conventions},
+            conventions={**said, **result.conventions, **crops},
             counts={**result.counts, **long},
         )
         for result in benchmark.score(rows, reading)

@@ -31,6 +31,8 @@ class ImageSet:
     call from several threads."""
     inside: Path | None = None
     """The one file that all pictures lie in, such as an InsightFace .bin; None: files, `root / name`."""
+    landmarks: Sequence[Path] = ()
+    """The files that say where the faces are, if `read` needs any."""
 
     def __len__(self) -> int:
         """M."""

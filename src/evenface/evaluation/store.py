@@ -18,6 +18,7 @@ import numpy as np
 from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark, Embeddings
 from evenface.evaluation.embed import Embedder, Flip, Progress, embed_batches
+from evenface.evaluation.images import digest
 
 _SAVE_EVERY = 20  # batches between two notes of how far the embedding came
 
@@ -103,8 +104,9 @@ def embed_into(
 ) -> tuple[Embeddings, dict[str, Any]]:
     """A benchmark's embeddings, from the folder if they are there, otherwise computed and kept there.
 
-    They are there if the model's fingerprint, its conventions, the flip, and the pictures, their names and
-    their crop are the same. A computation that was cut short goes on where it last took note.
+    They are there if the model's fingerprint, its conventions, the flip, and the pictures, their names,
+    their crop and their landmarks are the same. A computation that was cut short goes on where it last
+    took note.
 
     Args:
         fingerprint: changes with the model, such as a digest of its weights.
@@ -122,6 +124,7 @@ def embed_into(
         "names_sha256": sha256("\n".join(images.names).encode("utf-8", "surrogateescape")).hexdigest(),
         "pictures_sha256": images.sha256,
         "pictures_identified_by": images.identified_by,
+        "landmarks_sha256": digest(images.landmarks),
     }
     final, note = folder / f"{name}.npy", folder / f"{name}.json"
     if final.is_file() and _read_note(note) == about:
@@ -134,6 +137,7 @@ def embed_into(
     )
     for number, (end, rows) in enumerate(batches, start=1):
         if table is None:
+            mark.unlink(missing_ok=True)  # it may be of another computation, whose rows go now
             shape = (len(images), rows.shape[1])
             table = np.lib.format.open_memmap(part, "w+", np.float32, shape)
         if rows.shape[1] != table.shape[1]:

@@ -10,8 +10,8 @@ from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark
 from evenface.evaluation.embed import embed
 from evenface.evaluation.evaluate import evaluate
-from evenface.evaluation.metrics import auc, tar_at_far
-from evenface.evaluation.people import all_pairs
+from evenface.evaluation.metrics import read_auc, read_tar
+from evenface.evaluation.people import pairs_roc
 from evenface.evaluation.protocols import BENCHMARKS
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.geometry import evenness
@@ -69,15 +69,15 @@ class Measures:
         if self._held:
             faces = self._held
             embeddings = embed(embedder, faces.pictures, self._flip, names=faces.paths)
-            scores, same = all_pairs(embeddings, faces.labels)
+            curve = pairs_roc(embeddings, faces.labels)
             # AUC decides, since a few people have too few pairs for a TAR at a low FAR.
-            values[HELD_OUT] = auc(scores, same)
+            values[HELD_OUT] = read_auc(curve)
             sentence = f"held-out people: AUC {100 * values[HELD_OUT]:.2f} %"
-            tar = tar_at_far(scores, same, 1e-2)
+            tar = read_tar(curve, 1e-2)
             if tar.measurable:
                 values["heldout.tar@far=1e-2"] = tar.tar
                 sentence += f", TAR {100 * tar.tar:.2f} % at FAR 1e-2"
-            sentences.append(f"{sentence} ({len(same):,} pairs of {faces})")
+            sentences.append(f"{sentence} ({curve.genuine + curve.impostors:,} pairs of {faces})")
         for name, benchmark in self._sets.items():
             for result in evaluate(embedder, benchmark, self._flip):
                 found = {rate.key: rate.value for rate in result.rates if isfinite(rate.value)}

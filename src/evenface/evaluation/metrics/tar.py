@@ -15,7 +15,8 @@ Reading = Literal["conservative", "nearest", "interpolated"]
 
 - conservative: the largest TAR whose FAR does not exceed the target.
 - nearest: the largest TAR at the FAR nearest to the target; of two equally near, the smaller FAR. ArcFace's
-  IJB script reads this way.
+  IJB script reads this way, but off a ROC without the points inside its straight stretches, so it may come
+  to a few genuine pairs more or less.
 - interpolated: on the straight line between the two points around the target.
 """
 

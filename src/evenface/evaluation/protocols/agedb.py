@@ -68,7 +68,7 @@ def agedb(root: Path, crop: Crop = "landmarks", protocol: Path | None = None) ->
                 "pictures, or use crop 'template' for pictures that are 112x112 crops already"
             )
     load = partial(_load, aligned=crop == "template")
-    return table.build("AgeDB-30", load, _RULES[crop], [protocol, *landmarks])
+    return table.build("AgeDB-30", load, _RULES[crop], [protocol], landmarks)
 
 
 def _add_fold(table: PairList, where: str, split: Value, fold: int) -> None:

@@ -80,7 +80,7 @@ def _read(name: str, root: Path, crop: Crop, pairs: Path | None) -> PairSet:
         "crop": _RULE[crop],
         "dealing": "a tenth of the genuine and of the impostor pairs a fold, in order",
     }
-    return table.build(name, load, said, [pairs, *landmarks])
+    return table.build(name, load, said, [pairs], landmarks)
 
 
 def _pairs(file: Path) -> list[tuple[tuple[str, str], tuple[str, str], bool]]:

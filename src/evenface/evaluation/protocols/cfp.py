@@ -72,7 +72,8 @@ def cfp(root: Path, kind: Kind = "ff", crop: Crop = "fiducials") -> PairSet:
         f"CFP-{kind.upper()}",
         partial(load_crop, crop=crop),
         {"crop": _RULE[crop]},
-        [*dict.fromkeys(lists), *lengths, *landmarks],
+        [*dict.fromkeys(lists), *lengths],
+        landmarks,
     )
 
 

@@ -45,11 +45,13 @@ def listed(pairs: Path, root: Path | None = None) -> PairSet:
             folds, or the file as a whole, lack a kind of pair; when a picture is loaded, one of another size.
     """
     found: list[_Pair] = []
+    numbers: list[int] = []
     folds: list[int] = []
     people: dict[str, str] = {}
     for number, row in _rows(pairs):
         try:
             found.append(_pair(row, people))
+            numbers.append(number)
             if "fold" in row:
                 folds.append(_fold(row["fold"]))
         except ValueError as error:
@@ -63,7 +65,24 @@ def listed(pairs: Path, root: Path | None = None) -> PairSet:
     for pair, place in zip(found, fold, strict=True):
         table.add(*pair, int(place))
     said = {"crop": "pictures already on the template", "dealing": dealing}
-    return table.build(pairs.stem, _load, said, [pairs])
+    built = table.build(pairs.stem, _load, said, [pairs])
+    _refuse_contradiction(pairs, built, numbers)
+    return built
+
+
+def _refuse_contradiction(file: Path, pairs: PairSet, numbers: list[int]) -> None:
+    """UserError if two lines, of these numbers (P,), have the same two pictures and another `same`."""
+    low, high = np.minimum(pairs.first, pairs.second), np.maximum(pairs.first, pairs.second)
+    order = np.lexsort((high, low))
+    alike = (np.diff(low[order]) == 0) & (np.diff(high[order]) == 0)
+    wrong = np.flatnonzero(alike & (np.diff(pairs.same[order].astype(np.int8)) != 0))
+    if len(wrong):
+        before, after = sorted(order[wrong[0] : wrong[0] + 2])
+        one, two = (pairs.images.names[i] for i in (pairs.first[after], pairs.second[after]))
+        raise UserError(
+            f"{file}:{numbers[after]}: same is {int(pairs.same[after])} of {one!r} and {two!r}, "
+            f"but {int(pairs.same[before])} on line {numbers[before]}"
+        )
 
 
 def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
@@ -133,7 +152,8 @@ def _fold(text: str) -> int:
 def _deal(same: NDArray[np.bool_], given: list[int]) -> tuple[NDArray[np.int64], str]:
     """(P,) fold of each pair, and the rule in words."""
     if given:
-        return np.unique(given, return_inverse=True)[1].astype(np.int64), "by the list's column fold"
+        fold = np.unique(given, return_inverse=True)[1].astype(np.int64)
+        return fold, "by the list's column fold" if fold.any() else "no folds: one value in the column fold"
     fold = np.zeros(len(same), dtype=np.int64)
     counts = [int(same.sum()), int((~same).sum())]
     if min(counts) < FOLDS:

@@ -35,6 +35,7 @@ FOLDS = 10
 """Folds of LFW and of the protocols after its model."""
 BINS = 200
 """Of a result's histogram of scores."""
+_BLOCK = 1 << 16  # pairs at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ class PairSet:
         unit = unit_rows(embeddings, self.images.names)
         if self.item is not None:
             unit = unit_rows(means(unit, self.item, int(self.item.max()) + 1))
-        scores = np.einsum("nd,nd->n", unit[self.first], unit[self.second], dtype=np.float64)
+        scores = _cosines(unit, self.first, self.second)
         curve = roc(scores, self.same)
         folds = accuracy_by_fold(scores, self.same, self.fold) if self.fold.any() else None
         rates = [] if folds is None else [_accuracy(folds)]
@@ -112,16 +113,20 @@ class PairSet:
                 roc=curve,
                 histogram=histogram(scores, self.same),
                 hardest=self._hardest(scores),
-                pairs=PairScores(
-                    scores, self.same, people, None if folds is None else self._thresholds(folds)
-                ),
+                pairs=PairScores(scores, self.same, people, self._thresholds(folds)),
                 more={} if folds is None else _by_fold(folds),
             )
         ]
 
-    def _thresholds(self, folds: FoldAccuracy) -> NDArray[np.float64]:
-        """(P,) of each pair's fold."""
-        return folds.thresholds[np.unique(self.fold, return_inverse=True)[1]]
+    def _thresholds(self, folds: FoldAccuracy | None) -> NDArray[np.float64] | None:
+        """(P,) of each pair's fold; None without folds, or where their sizes differ by more than 2.
+
+        The share of all pairs decided rightly is then not the mean over folds, which is the accuracy.
+        """
+        if folds is None:
+            return None
+        _, fold, sizes = np.unique(self.fold, return_inverse=True, return_counts=True)
+        return None if np.ptp(sizes) > 2 else folds.thresholds[fold]
 
     def _hardest(self, scores: NDArray[np.float64]) -> tuple[HardPair, ...]:
         shown = np.arange(len(self.images))
@@ -138,6 +143,17 @@ class PairSet:
             names = (self.images.names[a], self.images.names[b])
             pairs.append(HardPair(bool(self.same[p]), float(scores[p]), a, b, names))
         return tuple(pairs)
+
+
+def _cosines(
+    unit: NDArray[np.floating[Any]], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(P,) of the rows (V, D) at `first` and `second`, a block of pairs at a time: lists have millions."""
+    scores = np.empty(len(first))
+    for start in range(0, len(first), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        scores[block] = np.einsum("nd,nd->n", unit[first[block]], unit[second[block]], dtype=np.float64)
+    return scores
 
 
 def tar_rate(curve: Roc, far: float, reading: Reading = "conservative") -> Rate:
@@ -199,20 +215,33 @@ class PairList:
         return self.index[name]
 
     def build(
-        self, name: str, load: Callable[[Path], Image], conventions: dict[str, str], sources: Sequence[Path]
+        self,
+        name: str,
+        load: Callable[[Path], Image],
+        conventions: dict[str, str],
+        sources: Sequence[Path],
+        landmarks: Sequence[Path] = (),
     ) -> PairSet:
-        """The set of these pairs; `load` makes the aligned crop of a picture's path."""
+        """The set of these pairs.
+
+        Args:
+            name: as printed.
+            load: makes the aligned crop of a picture's path.
+            conventions: as `PairSet`'s.
+            sources: the files that decide the pairs.
+            landmarks: the files that decide the crops.
+        """
         names = list(self.index)
         table = np.array(self.rows, dtype=np.int64)
         return PairSet(
             name=name,
-            images=ImageSet(self.root, names, lambda i: load(self.root / names[i])),
+            images=ImageSet(self.root, names, lambda i: load(self.root / names[i]), landmarks=landmarks),
             first=table[:, 0],
             second=table[:, 1],
             same=table[:, 2].astype(np.bool_),
             fold=table[:, 3],
             conventions=conventions,
-            sources=sources,
+            sources=[*sources, *landmarks],
             people=np.unique(self.people, return_inverse=True)[1] if all(self.people) else None,
         )
 

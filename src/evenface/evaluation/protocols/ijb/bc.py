@@ -59,6 +59,14 @@ def ijb(root: Path, part: Part, pooling: Pooling = "plain") -> "Ijb":
         raise UserError(
             f"ijb.pooling: {pooling!r} needs detector scores, which NIST's lists lack; take plain or norm"
         )
+    if "detector" in pooling and lists.detector is not None:
+        templates = lists.templates
+        weights = np.bincount(templates.template, lists.detector[templates.image], len(templates))
+        if not weights.all():
+            raise UserError(
+                f"ijb.pooling: {pooling!r} leaves nothing of template {templates.ids[weights.argmin()]}, "
+                "whose detector scores are all 0; take plain or norm"
+            )
     said = {"crop": lists.crop, "pooling": POOLING[pooling]}
     if lists.left_out:
         said["left_out"] = lists.left_out

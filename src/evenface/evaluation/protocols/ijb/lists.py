@@ -66,7 +66,7 @@ def insightface_lists(root: Path, part: Part) -> Lists:
         return warp(read_image(path), matrix)
 
     return Lists(
-        ImageSet(pictures, names, aligned),
+        ImageSet(pictures, names, aligned, landmarks=[points]),
         "similarity transform of the five listed points",
         templates,
         pairs,

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark
 from evenface.evaluation.feature_files import gather_features
 from evenface.evaluation.images import ImageSet
@@ -20,11 +21,19 @@ class Crops(ImageSet):
 
 
 def feature_ending(features: Path) -> str | None:
-    """What stands behind pictures' names in a folder of features, such as `_r100.bin`; None: no features."""
-    for file in (features / "facescrub").glob("*/*.bin"):
-        if found := re.fullmatch(r".+\.(?:jpe?g|png)(.*\.bin)", file.name, re.IGNORECASE):
-            return found[1]
-    return None
+    """What stands behind pictures' names in a folder of features, such as `_r100.bin`; None: no features.
+
+    Raises:
+        UserError: there are several, hence features of several models.
+    """
+    files = (file.name for file in (features / "facescrub").glob("*/*.bin"))
+    found = (re.fullmatch(r".+\.(?:jpe?g|png)(.*\.bin)", name, re.IGNORECASE) for name in files)
+    endings = sorted({match[1] for match in found if match})
+    if len(endings) > 1:
+        raise UserError(
+            f"{features}: has features of several models, *{', *'.join(endings)}; give each its own folder"
+        )
+    return endings[0] if endings else None
 
 
 def store_features(benchmark: Benchmark, features: Path, ending: str, store: Path) -> None:
