@@ -1,5 +1,6 @@
 """Each margin at known angles, and against an independent implementation."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,7 +9,14 @@ import torch
 from pytorch_metric_learning import losses as oracle
 
 from evenface import losses
-from evenface.losses import ArcFace, NormalizedSoftmax, Softmax, SphereFace, least_largest_cosine
+from evenface.losses import (
+    ArcFace,
+    NormalizedSoftmax,
+    Softmax,
+    SphereFace,
+    least_largest_cosine,
+    welch_cosine,
+)
 
 ANGLES = torch.linspace(0.01, math.pi - 0.01, 40, dtype=torch.float64)
 
@@ -128,19 +136,69 @@ def test_sphereface_without_margin_is_softmax_over_normalised_centres():
     assert float(head(x, y)) == pytest.approx(cross_entropy(logits, y), rel=1e-8)
 
 
+def circle(count):
+    angles = 2 * math.pi * np.arange(count) / count
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def half_cube():
+    """Clebsch's code: the corners of the cube in five dimensions with an even number of minus signs."""
+    corners = np.array(list(itertools.product([-1.0, 1.0], repeat=5)))
+    return corners[corners.prod(axis=1) > 0] / math.sqrt(5)
+
+
+def icosahedron():
+    golden = (1 + math.sqrt(5)) / 2
+    edges = [(0.0, a, b * golden) for a in (-1, 1) for b in (-1, 1)]
+    return np.array([np.roll(edge, turn) for edge in edges for turn in range(3)]) / math.hypot(1, golden)
+
+
+def largest_cosine(directions):
+    return (directions @ directions.T - 2 * np.eye(len(directions))).max()
+
+
 @pytest.mark.parametrize(
-    ("count", "dims", "cosine"), [(2, 2, -1.0), (3, 2, -0.5), (4, 3, -1 / 3), (4, 2, 0.0)]
+    ("arrangement", "cosine"),
+    [
+        (circle(2), -1.0),
+        (circle(3), -0.5),
+        (circle(4), 0.0),
+        (circle(5), math.cos(2 * math.pi / 5)),
+        (np.eye(4) - 0.25, -1 / 3),  # the simplex, lying in 3 of the 4 dimensions
+        (np.concatenate([np.eye(6), -np.eye(6)]), 0.0),
+        (half_cube(), 0.2),
+    ],
 )
-def test_ladder_at_known_arrangements(count, dims, cosine):
-    assert least_largest_cosine(count, dims) == pytest.approx(cosine)
+def test_the_bound_is_reached_by_known_arrangements(arrangement, cosine):
+    directions = arrangement / np.linalg.norm(arrangement, axis=1)[:, None]
+    assert largest_cosine(directions) == pytest.approx(cosine)
+    count, dims = len(directions), max(2, np.linalg.matrix_rank(directions))
+    assert least_largest_cosine(count, int(dims)) == pytest.approx(cosine, abs=1e-12)
 
 
-def test_ladder_is_a_bound_that_no_arrangement_beats():
-    rng = np.random.default_rng(0)
-    for count, dims in [(5, 4), (8, 4), (20, 3), (50, 8), (200, 16)]:
-        w = rng.normal(size=(count, dims))
-        w /= np.linalg.norm(w, axis=1)[:, None]
-        largest = (w @ w.T - 2 * np.eye(count)).max()
-        assert least_largest_cosine(count, dims) <= largest
-    # Welch: (C-D) / (D (C-1)) by hand.
-    assert least_largest_cosine(7, 3) == pytest.approx(math.sqrt(4 / (3 * 6)))
+def test_no_arrangement_beats_the_bound():
+    for directions in (icosahedron(), circle(6), circle(40)):
+        assert least_largest_cosine(*directions.shape) < largest_cosine(directions)
+    generator = torch.Generator().manual_seed(0)
+    for count, dims in [(5, 4), (8, 4), (11, 3), (50, 8), (80, 32)]:  # descended towards the best there is
+        free = torch.randn(count, dims, generator=generator, dtype=torch.float64).requires_grad_()
+        optimizer = torch.optim.Adam([free], lr=0.02)
+        for sharpness in np.geomspace(10, 1000, 300):
+            unit = torch.nn.functional.normalize(free)
+            cosine = (unit @ unit.T).fill_diagonal_(-2)
+            optimizer.zero_grad()
+            (torch.logsumexp(sharpness * cosine.flatten(), 0) / sharpness).backward()
+            optimizer.step()
+        reached, bound = cosine.max().item(), least_largest_cosine(count, dims)
+        assert bound <= reached < bound + 0.2
+    # By hand: 27 directions in 6 dimensions are 6 (1-x) (2+7x) / (1-6x^2) at x = 1/4.
+    assert least_largest_cosine(27, 6) == pytest.approx(0.25)
+    bounds = [least_largest_cosine(count, 16) for count in range(2, 400)]
+    assert (np.diff(bounds) >= 0).all()
+
+
+def test_welch_bounds_absolute_cosines_only():
+    assert welch_cosine(7, 3) == pytest.approx(math.sqrt(4 / (3 * 6)))  # (C-D) / (D (C-1))
+    assert [welch_cosine(count, 4) for count in (3, 5, 8)] == [-1 / 2, -1 / 4, 0]
+    pentagon = circle(5)
+    assert largest_cosine(pentagon) < welch_cosine(5, 2) < np.abs(pentagon @ pentagon.T - np.eye(5)).max()

@@ -20,7 +20,7 @@ from evenface.losses.cosine_head import CosineHead
 from evenface.losses.curricularface import CurricularFace
 from evenface.losses.eqm import EqM
 from evenface.losses.focal import Focal
-from evenface.losses.ladder import least_largest_cosine
+from evenface.losses.ladder import least_largest_cosine, welch_cosine
 from evenface.losses.ldam import LDAM
 from evenface.losses.lsoftmax import LSoftmax
 from evenface.losses.magface import MagFace
@@ -112,4 +112,5 @@ __all__ = [
     "UniFace",
     "create",
     "least_largest_cosine",
+    "welch_cosine",
 ]

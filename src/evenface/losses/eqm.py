@@ -9,7 +9,7 @@ from torch import Tensor
 
 from evenface.errors import UserError, require_range
 from evenface.losses.cosine_head import CosineHead, log1pexp
-from evenface.losses.ladder import least_largest_cosine
+from evenface.losses.ladder import welch_cosine
 
 
 class EqM(CosineHead):
@@ -38,8 +38,8 @@ class EqM(CosineHead):
         upper: u, the upper limit of inter-class similarity: cosine, -1 to 1.
         hardness: h, 0 or more; 0 weighs a class's samples alike.
         centre_weight: lambda, 0 or more; 0 leaves the centre term out.
-        centre_upper: v, cosine, -1 to 1, or "auto": the least possible largest cosine between C directions
-            in D dimensions (`least_largest_cosine`).
+        centre_upper: v, cosine, -1 to 1, or "auto": about the least that C directions in D dimensions can all
+            stay below (`welch_cosine`).
         centre_scale: t, greater than 0.
         gain: g, greater than 0, the size of the gradient in place of a scale.
 
@@ -77,7 +77,7 @@ class EqM(CosineHead):
         require_range("loss.centre_scale", centre_scale, 1e-3, 1e6)
         require_range("loss.gain", gain, 1e-6, 1e6)
         if centre_upper == "auto":
-            centre_upper = least_largest_cosine(num_classes, embedding_size)
+            centre_upper = welch_cosine(num_classes, embedding_size)
         require_range("loss.centre_upper", centre_upper, -1.0, 1.0)
         self.lower = lower
         self.upper = upper
