@@ -70,6 +70,20 @@ def test_head_and_tail(config, people, tmp_path):
     assert learned["columns"]["scope_equal"]["n"] == 5 and rows[-1]["scope_equal"] == "nan"
 
 
+def test_one_image_a_person_has_no_scope_at_equal_counts(config, people, tmp_path):
+    single = tmp_path / "people"
+    for one in sorted(people.iterdir()):
+        (single / one.name).mkdir(parents=True)
+        shutil.copy(one / "0.png", single / one.name)
+    data = replace(config.data, root=single, min_images=1)
+    run = train(
+        replace(config, data=data, train=replace(config.train, batch_size=4)), tmp_path / "run", console=QUIET
+    )
+    assert main(["analyze", str(run), "-o", str(tmp_path / "out")]) == 0
+    learned = json.loads((tmp_path / "out/geometry.json").read_text())["geometry"][0]
+    assert "scope_equal" not in learned["columns"] and learned["columns"]["scope"]["n"] == 6
+
+
 def test_a_loss_without_centres(config, tmp_path, capsys):
     run = train(replace(config, loss=Named("triplet")), tmp_path / "run", console=QUIET)
     assert main(["analyze", str(run)]) == 0
@@ -107,6 +121,8 @@ def test_mistakes(tmp_path, trained, capsys):
     assert "no trained model here" in capsys.readouterr().err
     assert main(["analyze", str(trained), "--equal", "1"]) == 2
     assert "use 2 or more" in capsys.readouterr().err
+    assert main(["analyze", str(trained), "--equal", "9"]) == 2
+    assert "--equal: 9 is more images than anybody has; the most are 8" in capsys.readouterr().err
     checkpoint.latest(trained).rename(trained / "checkpoints/step-00000001")
     assert main(["analyze", str(trained)]) == 2
     assert "no checkpoint of step" in capsys.readouterr().err

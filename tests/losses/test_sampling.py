@@ -10,6 +10,7 @@ from torch import Tensor
 from evenface import losses
 from evenface.errors import UserError
 from evenface.losses import regularisers, rivals
+from evenface.losses.classes import Classes
 
 WITH_CENTRES = sorted(n for n, kind in losses.LOSSES.items() if issubclass(kind, losses.CentreHead))
 C, D, N = 40, 6, 9
@@ -118,14 +119,30 @@ def test_losses_that_add_over_rivals_have_the_right_gradient_on_average(name: st
     assert error.abs().max() < 4.5
 
 
-def test_no_rival_drawn_is_no_error():
-    head = losses.create("cosface", 2, 3).double()
-    head.sample = 1e-9
-    x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    loss = head(x, torch.zeros(4, dtype=torch.int64))
+@pytest.mark.parametrize("name", WITH_CENTRES)
+def test_no_rival_drawn_is_no_error(name: str):
+    head, x = made(name, 1e-9), batch()[0].requires_grad_()
+    loss = head(x, torch.zeros(N, dtype=torch.int64))
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(x.grad).all()
+    assert torch.isfinite(head.centres.grad.to_dense()).all()
+
+
+def test_no_rival_drawn_is_nothing_to_learn():
+    head, x = made("cosface", 1e-9), batch()[0].requires_grad_()
+    regularisers.add(head, "iam")
+    loss = head(x, torch.zeros(N, dtype=torch.int64))
     loss.backward()
     assert float(loss) == 0.0 and torch.equal(x.grad, torch.zeros_like(x))
-    assert torch.equal(head.centres.grad.to_dense(), torch.zeros(2, 3, dtype=torch.float64))
+    assert torch.equal(head.centres.grad.to_dense(), torch.zeros_like(head.centres))
+
+
+def test_no_rival_drawn_by_any_process_is_nothing_to_learn(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda *_: None)  # the other one has nothing to add
+    value = torch.tensor([-torch.inf, -2e4, 3.0], dtype=torch.float64, requires_grad=True)
+    total = Classes(10, 0, 5, processes=2).logsumexp(value)
+    total[1:].sum().backward()
+    assert torch.equal(total, value) and torch.equal(value.grad, torch.tensor([0.0, 1.0, 1.0]).double())
 
 
 @pytest.mark.parametrize("name", ["regularface", "uniformface"])

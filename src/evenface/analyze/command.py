@@ -53,7 +53,12 @@ def run(words: list[str]) -> int:
         trained = read_run(
             options.run, options.root, lambda done, total: progress.update(task, completed=done, total=total)
         )
-    equal = options.equal or equal_count(torch.bincount(trained.labels))
+    counts = torch.bincount(trained.labels)
+    equal = options.equal or equal_count(counts)
+    if options.equal > counts.max():
+        raise UserError(
+            f"--equal: {options.equal} is more images than anybody has; the most are {counts.max()}"
+        )
     kinds = ["means"] if trained.centres is None else ["learned", "means"]
     found = []
     for kind in kinds:

@@ -74,8 +74,9 @@ def equal_count(counts: Tensor) -> int:
 def summary(trained: Trained, found: Geometry, equal: int) -> dict[str, Any]:
     """The numbers over the classes, as plain values for JSON.
 
-    Of each column: n, mean, sd, cv, gini, least, most, and the means of `head` and `tail`, the third of the
-    classes with the most images and that with the fewest (absent where all have the same number).
+    Of each column that anybody has a number in: n, mean, sd, cv, gini, least, most, and the means of `head`
+    and `tail`, the third of the classes with the most images and that with the fewest (absent where all have
+    the same number).
     """
     counts = found.own.counts
     classes, size = len(counts), trained.embeddings.shape[1]
@@ -84,6 +85,8 @@ def summary(trained: Trained, found: Geometry, equal: int) -> dict[str, Any]:
     uneven = bool(counts.min() < counts.max())
     columns: dict[str, dict[str, float]] = {}
     for name, values in found.columns.items():
+        if values.isnan().all():
+            continue  # scope_equal, where nobody has two images
         columns[name] = asdict(spread(values))
         if uneven:
             for end, part in (("head", order[:third]), ("tail", order[-third:])):

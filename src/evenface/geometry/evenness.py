@@ -24,8 +24,8 @@ def evenness(embeddings: Tensor, labels: Tensor, centres: Tensor | None) -> dict
         `scopes2.cv` of the expected largest angle of two images. In degrees: `centres.mean`, `scopes.mean`,
         and of the margins, half the angle to the nearest other centre less the mean scope, `margins.mean`,
         `margins.sd`, and `margins.head` and `margins.tail`: of the third of the classes with the most
-        images, and of that with the fewest. A figure without meaning is left out, such as `scopes2.cv` where
-        nobody has two images.
+        images, and of that with the fewest. A figure without meaning is left out: `scopes2.cv` where nobody
+        has two images, those of head and tail where all have the same number.
     """
     counts = torch.bincount(labels)
     means = class_means(embeddings, labels, len(counts))
@@ -45,7 +45,8 @@ def evenness(embeddings: Tensor, labels: Tensor, centres: Tensor | None) -> dict
         "scopes.mean": width.mean,
         "margins.mean": float(margins.mean()),
         "margins.sd": spread(margins).sd,
-        "margins.head": float(margins[order[:third]].mean()),
-        "margins.tail": float(margins[order[-third:]].mean()),
     }
+    if counts.min() < counts.max():
+        figures["margins.head"] = float(margins[order[:third]].mean())
+        figures["margins.tail"] = float(margins[order[-third:]].mean())
     return {name: value for name, value in figures.items() if isfinite(value)}

@@ -71,7 +71,10 @@ class Classes:
         largest = value.detach().clone()
         dist.all_reduce(largest, dist.ReduceOp.MAX)
         largest = largest.clamp(min=torch.finfo(value.dtype).min)
-        return self.sum(torch.exp(value - largest)).log() + largest
+        total = self.sum(torch.exp(value - largest))
+        # No log of 0, whose gradient is infinite, and no number times it.
+        log = total.clamp(min=torch.finfo(value.dtype).tiny).log() + largest
+        return torch.where(total > 0, log, -torch.inf)
 
     def of(self, per_class: Tensor, labels: Tensor) -> Tensor:
         """Entries of a tensor (len(self), ...) for labels (N,), whoever holds them: (N, ...)."""

@@ -12,7 +12,7 @@ from evenface.losses.cosine_head import CosineHead
 
 
 class MagFace(CosineHead):
-    """MagFace (Meng et al., CVPR 2021, as in the authors' code): ArcFace's margin grows with the norm.
+    """MagFace (Meng et al., CVPR 2021): ArcFace's margin grows with the norm.
 
     With a the norm, held within `least_norm` and `largest_norm`, the margin m(a) is linear between
     `least_margin` and `largest_margin`, and the loss is the mean of
@@ -23,6 +23,7 @@ class MagFace(CosineHead):
     g pulls norms up, the wider margin holds them down where a sample is hard: the norm tells the quality. The
     gradient passes through both, but not where a norm is outside its limits. So that each sample has one best
     norm, norm_weight should be above s m'(a) / (1 / least_norm^2 - 1 / largest_norm^2): 22.6 by the defaults.
+    The margin stands at every angle, as in the paper's eq. 1; the authors' code has none from pi/2 on.
 
     Args:
         num_classes: C, 2 or more.

@@ -48,8 +48,10 @@ class Rivals:
 
     @property
     def tokens(self) -> tuple[Tensor, Tensor | None]:
-        """Of the centres and of the bias."""
-        return self.centres.token, None if self.bias is None else self.bias.token
+        """Of the centres and of the bias, which need no gradient where none is recorded."""
+        found = self.centres.token, None if self.bias is None else self.bias.token
+        # Else the pass would borrow the memory of the centres' gradient for a way back that never comes.
+        return found if torch.is_grad_enabled() else (found[0].detach(), None)
 
     @property
     def each(self) -> int:

@@ -55,6 +55,8 @@ class UNPG(ArcFace):
         directions = F.normalize(embeddings)
         own = self.target_cosine(self.own_cosine(directions, labels))
         rivals = self.rivals(directions, labels, scale=self.scale)
-        # One logit stands for all pairs: a softmax sees only the sum of their exponentials.
-        pairs = (self.scale * self.rival_pairs(directions, labels)).logsumexp(dim=0)
-        return log1pexp(torch.logaddexp(rivals, pairs) - self.scale * own).mean()
+        pairs = self.rival_pairs(directions, labels)
+        if len(pairs):
+            # One logit stands for all pairs: a softmax sees only the sum of their exponentials.
+            rivals = torch.logaddexp(rivals, (self.scale * pairs).logsumexp(dim=0))
+        return log1pexp(rivals - self.scale * own).mean()

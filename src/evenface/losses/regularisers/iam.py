@@ -37,9 +37,10 @@ class IAM(Regulariser):
         self.scale = scale
 
     def forward(self, embeddings: Tensor, labels: Tensor, head: CentreHead) -> Tensor:
-        """The mean log of the rivals' mean share, below 0 by log(C - 1) or more."""
+        """The mean log of the rivals' mean share, below 0 by log(C - 1) or more; 0 for who has no rival."""
         directions = F.normalize(embeddings)
         with head.reading(labels):
             rivals = head.rivals(directions, labels, scale=self.scale)
             every = torch.logaddexp(rivals, self.scale * head.own_cosine(directions, labels))
-        return (rivals - every).mean() - math.log(self.num_classes - 1)
+        share = rivals - every - math.log(self.num_classes - 1)
+        return torch.where(rivals > -torch.inf, share, 0.0).mean()
