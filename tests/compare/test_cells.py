@@ -117,6 +117,15 @@ def test_mistakes_are_found_before_the_first_run(write, tmp_path, capsys):
     (tmp_path / "train.toml").write_text('[data]\nroot = "people"\n')
     with pytest.raises(UserError, match=r"train\.toml: measures nothing .* set data.holdout"):
         cells_of(write('recipe = "train.toml"\n' + grid), tmp_path)
+    with pytest.raises(UserError, match=r"loss\.margin: 9"):
+        cells_of(
+            write('recipe = "lab.toml"\n' + grid + '[[losses]]\nname = "arcface"\nmargin = 9\n'), tmp_path
+        )
+    (tmp_path / "train.toml").write_text(
+        '[data]\nroot = "people"\nholdout = 2\n[backbone]\nname = "compact"\ndropout = 1.0\n'
+    )
+    with pytest.raises(UserError, match=r"dropout: 1\.0 is out of range"):
+        cells_of(write('recipe = "train.toml"\n' + grid), tmp_path)
 
 
 @pytest.mark.parametrize("file", COMPARISONS, ids=lambda f: f.stem)
@@ -148,12 +157,12 @@ def test_done_means_whole_figures_of_the_same_settings(cell, write, tmp_path):
     assert cell.figures() is None
     file.write_text('{"eer": 0.25, "n": 3, "none": null, "nan": NaN, "inf": Infinity}')
     assert cell.figures() == {"eer": 0.25, "n": 3.0}
-    (tmp_path / "lab.toml").write_text("# another comment\n[lab]\n\nimbalance = 1.0\n")
+    (tmp_path / "lab.toml").write_text('# another comment\n[lab]\ncut = "power"\n\nimbalance = 1.0\n')
     again = write(
         'recipe = "lab.toml"\nseeds = [0, 1]\n[[losses]]\nname = "eqm"\nscale = 32.0\nlabel = "eqm"'
     )
     assert cells_of(again, tmp_path / "out")[0].figures() == cell.figures()  # said otherwise, the same run
-    (tmp_path / "lab.toml").write_text("[lab]\nimbalance = 2\n")
+    (tmp_path / "lab.toml").write_text('[lab]\ncut = "power"\nimbalance = 2\n')
     changed = cells_of(again, tmp_path / "out")[0]
     assert changed.folder == cell.folder and changed.figures() is None
     changed.prepare()

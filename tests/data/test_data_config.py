@@ -15,7 +15,6 @@ from evenface.errors import UserError
         ("images_per_person", 0),
         ("workers", -1),
         ("images", -1),
-        ("effective_images", 0),
         ("shuffle_buffer", -1),
     ],
 )
@@ -62,6 +61,8 @@ def test_the_command_line_reads_the_same_fields() -> None:
         ({"imbalance": float("nan")}, r"^data\.imbalance: nan"),
         ({"images": 100}, r"^data\.images: .* set data\.imbalance too"),
         ({"effective_images": float("nan")}, r"^data\.effective_images: nan"),
+        ({"effective_images": 0}, r"^data\.effective_images: 0 is outside its range, 1 to 1e\+12"),
+        ({"effective_images": float("inf")}, r"^data\.effective_images: inf"),
         ({"shuffle_buffer": 100, "sampler": "pk"}, r"^data\.shuffle_buffer: .* not with pk"),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from evenface.data import BatchPlan, PlanSampler, SamplerName
-from evenface.data.samplers import ORDERS, buffered_order
+from evenface.data.samplers import ORDERS, buffered_order, effective_number
 from evenface.errors import UserError
 
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
@@ -130,6 +130,8 @@ def test_the_effective_sampler_lies_between_random_and_balanced() -> None:
 
     assert draws(1).tolist() == np.bincount(LABELS).tolist()
     assert np.abs(draws(1e9) - len(LABELS) / 12).max() < 1
+    counts = np.array([1, 2, 1000])  # n - n (n-1) / (2 enough) + ..., to the last digits
+    assert effective_number(counts, 1e12) == pytest.approx(counts, rel=1e-9, abs=0)
 
 
 @given(

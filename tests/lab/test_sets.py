@@ -101,6 +101,9 @@ def test_what_cannot_be_is_refused(config, cache, change, words):
         ({"imbalance": 0.5}, "lab.imbalance: 0.5 is outside"),
         ({"test_most": 1}, "lab.test_most"),
         ({"cut": "linear"}, "lab.cut"),
+        ({"imbalance": 50}, r"lab\.imbalance: 50 is of a cut; give lab\.cut geometric or power"),
+        ({"images": 50}, r"lab\.images: 50 is of a cut"),
+        ({"people": 50}, r"lab\.people: 50 is of a cut"),
         ({"drawn": True}, "lab.drawn: .* give lab.cut geometric or power, and lab.people"),
     ],
 )

@@ -107,17 +107,18 @@ def test_every_pair_survives_the_file(tmp_path, loss, backbone):
 @given(
     root=st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).filter(lambda t: t != "None"),
     rate=st.floats(1e-9, 1e3),
+    clip=st.floats(0.0),
     flag=st.booleans(),
     size=st.integers(16, 500),
 )
-def test_any_values_survive_the_file(tmp_path_factory, root, rate, flag, size):
+def test_any_values_survive_the_file(tmp_path_factory, root, rate, clip, flag, size):
     config = arguments.resolve(
         Config(
             data=DataConfig(
                 root=Path("/" + root), in_memory=flag, augment=AugmentConfig(erase_area=(0.1, 0.3))
             ),
             input=InputFormat(size, size, "gray", "128"),
-            train=TrainConfig(learning_rate=rate, compile=flag),
+            train=TrainConfig(learning_rate=rate, clip=clip, compile=flag),
             evaluate=EvaluateConfig(lfw=Path("/lfw") if flag else None),
         )
     )

@@ -21,9 +21,13 @@ from evenface.backbones.saved import load_model
 from evenface.data import AugmentConfig, DataConfig
 from evenface.errors import UserError
 from evenface.training import checkpoint
+from evenface.training.alone import alone
 from evenface.training.config import Config, EvaluateConfig, Named, to_toml
 from evenface.training.diverged import Diverged
 from evenface.training.loop import train
+from evenface.training.measure import Measures
+from evenface.training.processes import Processes
+from evenface.training.run import Run
 
 QUIET = Console(quiet=True)
 
@@ -206,16 +210,14 @@ def test_every_checkpoint_resumes_to_the_same_end(config: Config, tmp_path: Path
 
 
 def _interrupt_at(patch: pytest.MonkeyPatch, step: int) -> None:
-    from evenface.training.loop import _Run
-
-    update = _Run._update
+    update = Run._update
 
     def stopping(self, *arguments):
         if self.step == step:
             raise KeyboardInterrupt
         return update(self, *arguments)
 
-    patch.setattr(_Run, "_update", stopping)
+    patch.setattr(Run, "_update", stopping)
 
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
@@ -263,6 +265,17 @@ def test_two_processes_train_as_one(for_two: Config, tmp_path: Path):
     (one, _), (two, plain) = (saved(tmp_path / name) for name in ("one", "two"))
     assert plain["world"] == 2 and one.keys() == two.keys()
     torch.testing.assert_close(one["head.centres"], two["head.centres"], rtol=1e-3, atol=1e-4)
+
+
+def test_two_processes_count_together_what_they_skip(for_two: Config, people: Path, tmp_path: Path):
+    config = replace(for_two, data=with_broken(people, tmp_path / "broken"))
+    (tmp_path / "recipe.toml").write_text(to_toml(config))
+    in_two(tmp_path / "recipe.toml", "-o", tmp_path / "two")
+    train(config, tmp_path / "one", console=QUIET)
+    one, two = (load_model(tmp_path / name)[1].notes["images_skipped"] for name in ("one", "two"))
+    assert one == two == saved(tmp_path / "two")[1]["skipped"] > 0
+    second = lines(tmp_path / "two/rank1", "skipped")
+    assert second and len(lines(tmp_path / "two", "skipped")) + len(second) == two
 
 
 def test_a_run_of_two_killed_goes_on_in_two_and_in_one(for_two: Config, tmp_path: Path):
@@ -390,10 +403,70 @@ def test_corrupt_pictures_stop_or_are_counted(config: Config, people: Path, tmp_
     assert load_model(run)[1].notes["images_skipped"] == len(skipped)
 
 
+def with_broken(people: Path, folder: Path) -> DataConfig:
+    """The people with one more file each, which is no picture."""
+    shutil.copytree(people, folder)
+    for one in folder.iterdir():
+        (one / "broken.jpg").write_bytes(b"not a picture")
+    return DataConfig(root=folder, workers=0, corrupt="skip")
+
+
+def test_pictures_that_are_skipped_are_left_out_of_what_is_measured(config: Config, people, tmp_path: Path):
+    plain = replace(
+        config, data=DataConfig(root=people, workers=0, holdout=2), evaluate=EvaluateConfig(geometry=True)
+    )
+    broken = replace(plain, data=replace(with_broken(people, tmp_path / "broken"), holdout=2))
+    run = train(broken, tmp_path / "run", console=QUIET)
+    figures = json.loads((run / "figures.json").read_text())
+    assert (
+        figures.keys()
+        == json.loads((train(plain, tmp_path / "plain", console=QUIET) / "figures.json").read_text()).keys()
+    )
+    assert load_model(run)[1].notes["images_skipped"] == len(lines(run, "skipped")) > 0
+    (tmp_path / "broken/p0/broken.jpg").unlink()
+    for number in range(8):  # nobody can be measured who has no picture left
+        (tmp_path / f"broken/p0/{number}.png").write_bytes(b"not a picture")
+    train(replace(broken, data=replace(broken.data, holdout=0)), tmp_path / "fewer", console=QUIET)
+
+
+def test_a_measurement_that_fails_costs_no_step(config: Config, tmp_path: Path, monkeypatch):
+    config = replace(config, data=replace(config.data, holdout=2))
+    whole = train(config, tmp_path / "whole", console=QUIET)
+
+    def fail(*_) -> None:
+        raise UserError("the set is gone")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="the set is gone"):
+        patch.setattr(Measures, "__call__", fail)
+        train(config, tmp_path / "run", console=QUIET)
+    steps = len(lines(tmp_path / "run"))
+    run = train(config, tmp_path / "run", resume=True, console=QUIET)
+    assert (
+        len(lines(run)) == steps == len(lines(whole)) and same_state(run, whole) and same_weights(run, whole)
+    )
+    assert (run / "figures.json").read_text() == (whole / "figures.json").read_text()
+
+
+def test_two_trainings_do_not_share_a_folder(config: Config, tmp_path: Path):
+    run = train(config, tmp_path / "run", console=QUIET)
+    with (
+        alone(run, "evenface train"),
+        pytest.raises(UserError, match="run: another evenface train is at work"),
+    ):
+        train(config, run, resume=True, console=QUIET)
+    train(config, run, resume=True, console=QUIET)
+
+
 def test_a_folder_with_a_run_is_not_overwritten(config: Config, tmp_path: Path):
     train(config, tmp_path / "run", console=QUIET)
     with pytest.raises(UserError, match="already has a run"):
         train(config, tmp_path / "run", console=QUIET)
+
+
+def test_one_image_for_each_process_is_refused(config: Config, tmp_path: Path):
+    config = replace(config, train=replace(config.train, batch_size=2))
+    with pytest.raises(UserError, match=r"train\.batch_size: 2 is one image for each of 2 processes"):
+        Run(config, tmp_path / "run", Processes(0, 2, torch.device("cpu")), False, QUIET)
 
 
 def test_resuming_with_other_people_is_refused(config: Config, tmp_path: Path):

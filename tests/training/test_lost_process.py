@@ -138,7 +138,7 @@ def one_of_two(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """As in one of two processes, but without the group; says whether it was taken down."""
     calls: list[str] = []
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(dist, "init_process_group", lambda backend: calls.append("joined"))
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, timeout: calls.append("joined"))
     monkeypatch.setattr(dist, "get_rank", lambda: 1)
     monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append("left"))
     monkeypatch.setattr("evenface.training.processes.watched", nullcontext)

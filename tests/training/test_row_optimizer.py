@@ -2,6 +2,7 @@
 
 import copy
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from evenface import losses
 from evenface.training import row_optimizer
 from evenface.training.config import TrainConfig
 from evenface.training.optimizer import make_optimizer
+from evenface.training.state import Part, make_optimizer_state
 
 ROWS, STEPS = 12, 30
 KINDS = ("sgd", "adamw")
@@ -294,3 +296,21 @@ def test_a_head_that_samples_moves_only_what_it_drew(kind):
         assert torch.equal((head.centres != before).any(dim=1), drawn)
         drawn_ever |= drawn
     assert 0 < drawn_ever.sum() < 200
+
+
+def test_a_state_to_be_restored_is_made_where_the_parameter_is():
+    """On a GPU fused AdamW counts its steps there, and goes on with no count that lies on the CPU."""
+    shapes = {"step": (), "exp_avg": (3, 4), "exp_avg_sq": (3, 4)}
+    saved = {
+        f"optimizer.net.weight.{name}": SimpleNamespace(
+            size=torch.Size(shape), properties=SimpleNamespace(dtype=torch.float32)
+        )
+        for name, shape in shapes.items()
+    }
+    linear = nn.Linear(4, 3, device="meta")  # stands for any that is not the CPU
+    optimizer = make_optimizer([linear], config("adamw"))
+    make_optimizer_state([Part("net", linear, optimizer)], saved)
+    state = optimizer.state[linear.weight]
+    assert {name: (held.device.type, held.shape) for name, held in state.items()} == {
+        name: ("meta", torch.Size(shape)) for name, shape in shapes.items()
+    }

@@ -30,8 +30,9 @@ from evenface.losses.centre_head import INITIAL_STD
 from evenface.losses.classes import divided
 from evenface.training import arguments, checkpoint, start
 from evenface.training.config import Config, EvaluateConfig, Named, StartConfig, TrainConfig, to_toml
-from evenface.training.loop import _Run, train
+from evenface.training.loop import train
 from evenface.training.means import mean_directions
+from evenface.training.run import Run
 from evenface.training.start import Start
 
 QUIET = Console(quiet=True)
@@ -469,14 +470,14 @@ def test_a_run_that_is_stopped_goes_on_without_the_old_one(config, old, tmp_path
 
 
 def _interrupt_at(patch: pytest.MonkeyPatch, step: int) -> None:
-    update = _Run._update
+    update = Run._update
 
     def stopping(self, *values):
         if self.step == step:
             raise KeyboardInterrupt
         return update(self, *values)
 
-    patch.setattr(_Run, "_update", stopping)
+    patch.setattr(Run, "_update", stopping)
 
 
 def test_kept_people_are_rivals_that_move(config, old, tmp_path):

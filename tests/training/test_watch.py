@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -142,3 +143,18 @@ def test_the_first_cannot_be_reached(monkeypatch: pytest.MonkeyPatch):
         said = "^MASTER_ADDR: process 1 cannot reach the first process at 127"
         with pytest.raises(UserError, match=said), watch.watched(torch.device("cpu")):
             pass
+
+
+def test_who_waits_for_a_long_measurement_waits(monkeypatch):
+    """PyTorch's own patience, half an hour or ten minutes, would end a run of which nobody is gone."""
+    given = {}
+
+    def join(backend: str, timeout: timedelta) -> None:
+        given[backend] = timeout
+        raise ConnectionError
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.distributed.init_process_group", join)
+    with pytest.raises(ConnectionError), processes("cpu"):
+        pass
+    assert given["gloo"] >= timedelta(hours=12)

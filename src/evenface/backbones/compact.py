@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from evenface.backbones.parts import STRIDE
+from evenface.errors import UserError
 
 _WIDTHS = (32, 64, 128, 256)
 _BLOCKS = (0, 1, 2, 1)
@@ -17,6 +18,8 @@ def build(
     LeakyReLU rather than PReLU, whose backward pass takes a CPU longer. Arguments as in
     `evenface.backbones.create`; `dropout` in [0, 1) acts before the fully connected layer.
     """
+    if not 0 <= dropout < 1:
+        raise UserError(f"backbone dropout: {dropout} is out of range; give 0 or more and less than 1")
     layers: list[nn.Module] = []
     for inputs, outputs, blocks in zip((channels, *_WIDTHS), _WIDTHS, _BLOCKS, strict=False):
         layers += [*_conv_bn(inputs, outputs, stride=2), _activation()]

@@ -8,9 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
+from evenface import losses
+from evenface.backbones.saved import Card
 from evenface.compare.config import Comparison, Entry, Setting
 from evenface.errors import UserError
 from evenface.lab.config import LabConfig
+from evenface.losses import regularisers
 from evenface.training import checkpoint
 from evenface.training.arguments import flags, parse_as, read_recipe
 from evenface.training.config import Config, tables
@@ -133,7 +138,12 @@ def _parsed(comparison: Comparison, command: Command, words: list[str]) -> Confi
     config = parse_as(kind, words, prog=f"evenface {command}", description="", recipe=comparison.recipe)
     if config.loss.name != words[words.index("--loss", len(comparison.flags)) + 1]:
         raise UserError("settings.set: the losses of a comparison stand in [[losses]]; leave `loss` out")
+    head = losses.create(config.loss.name, 3, 2, **config.loss.options)  # it knows its settings' ranges
+    for extra in config.regularisers:
+        regularisers.add(head, extra.name, **extra.options)
     if isinstance(config, Config):
+        with torch.device("meta"):
+            Card(config.backbone.name, config.backbone.options, config.input).create()
         measured = config.data.holdout or config.evaluate.lfw or config.evaluate.cfp
         if not measured:
             raise UserError(

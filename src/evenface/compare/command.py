@@ -1,8 +1,6 @@
 """`evenface compare`."""
 
-import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +19,7 @@ from evenface.compare.runner import cores, run_all
 from evenface.compare.table import Table, finished, tabulate
 from evenface.compare.text import markdown, show
 from evenface.errors import UserError, require_range
+from evenface.training.alone import alone
 from evenface.training.arguments import read_recipe
 from evenface.training.precision import slow_here
 
@@ -146,7 +145,7 @@ def _run(
         require_range("jobs", jobs, 1, 1024)
     recipe = comparison.recipe.read_bytes()
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder, "evenface compare"):
         (folder / RECIPE).write_bytes(recipe)
         own = to_toml(replace(comparison, recipe=Path(RECIPE)))
         (folder / COMPARISON).write_text(_WRITTEN + own, encoding="utf-8")
@@ -207,14 +206,3 @@ def _warnings(cells: Sequence[Cell]) -> list[str]:
 def _words(comparison: Comparison, figures: dict[str, float], most: int = 3) -> str:
     names = [name for name in comparison.figures or figures if name in figures][:most]
     return ", ".join(f"{name} {figures[name]:.4f}" for name in names)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder, so that a second compare does not start the same runs."""
-    with open(folder / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another evenface compare is at work here; let it end first") from None
-        yield

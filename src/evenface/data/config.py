@@ -63,11 +63,11 @@ class DataConfig:
             ("images_per_person", 1),
             ("workers", 0),
             ("images", 0),
-            ("effective_images", 1),
             ("shuffle_buffer", 0),
         ):
             if not getattr(self, name) >= least:
                 raise UserError(f"data.{name}: {getattr(self, name)} is too small; use {least} or more")
+        require_range("data.effective_images", self.effective_images, 1, 1e12)
         if self.imbalance:
             require_range("data.imbalance", self.imbalance, 1, 1e6)
         if self.images and not self.imbalance:

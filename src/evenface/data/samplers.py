@@ -46,7 +46,9 @@ def effective_number(counts: Indices, enough: float) -> NDArray[np.float64]:
 
     They draw n samples of a class from `enough` that differ, and ask how many different ones they have.
     """
-    return np.asarray((1 - (1 - 1 / enough) ** counts) * enough)
+    if enough == 1:
+        return np.ones(len(counts))
+    return np.asarray(-np.expm1(counts * np.log1p(-1 / enough)) * enough)  # exact for a large `enough` too
 
 
 def shares(counts: Indices, effective_images: float) -> dict[str, NDArray[np.float64]]:

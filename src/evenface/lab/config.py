@@ -38,7 +38,7 @@ class SetsConfig:
     """Draw the people of a cut by the seed instead, with chances as their images, from those who have
     `images` / `people` or more; so they are the same at every imbalance."""
     images: int = 0
-    """Images of a cut in all, at least `people`; with natural, 0."""
+    """Images of a cut in all, at least `people`."""
     imbalance: float = 1.0
     """Images of the first person over those of the last, 1 (everybody alike) or more."""
     seed: int = 0
@@ -75,6 +75,12 @@ class SetsConfig:
             raise UserError(
                 "lab.drawn: draws the people of a cut; give lab.cut geometric or power, and lab.people"
             )
+        for name, none in (("people", 0), ("images", 0), ("imbalance", 1)):
+            if self.cut == "natural" and getattr(self, name) != none:
+                raise UserError(
+                    f"lab.{name}: {getattr(self, name)} is of a cut; give lab.cut geometric or power, or "
+                    "leave it out"
+                )
         if not self.train or self.test in self.train or len(set(self.train)) < len(self.train):
             raise UserError(f"lab.train: {', '.join(self.train)}; name sources, each once, but not lab.test")
 

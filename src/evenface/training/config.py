@@ -189,6 +189,8 @@ def write_toml(tables: dict[str, Any]) -> str:
 
 
 def _toml_value(value: Any) -> str:
+    if value == math.inf:
+        return "inf"
     # JSON's strings, numbers, booleans and lists are TOML's too, but for its surrogate pairs and a bare DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 

@@ -1,17 +1,14 @@
 """Mean embeddings of people, by a network as it is."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from evenface.data import Corrupt, FaceSet, Picked, Pictures
+from evenface.data import Corrupt, FaceSet, Picked
 from evenface.errors import UserError
 from evenface.evaluation.embed import Embedder, embed_batches
-from evenface.faces import UnreadableImage
+from evenface.training.readable import Readable
 
 
 def mean_directions(
@@ -40,7 +37,7 @@ def mean_directions(
     """
     rows = np.flatnonzero(np.isin(faces.labels, people))
     person = np.searchsorted(people, faces.labels[rows])
-    pictures = _Readable(Picked(faces.pictures, rows), corrupt)
+    pictures = Readable(Picked(faces.pictures, rows), corrupt)
     names = [pictures.pictures.place(i) for i in range(len(rows))]
     sums = torch.zeros(len(people), embedding_size, dtype=torch.float64)
     for stop, embeddings in embed_batches(embedder, pictures, workers=workers, names=names):
@@ -55,25 +52,3 @@ def mean_directions(
                 "class centre has no mean to start from; leave them out with data.exclude"
             )
     return F.normalize(sums).float()
-
-
-@dataclass
-class _Readable:
-    """Pictures of which those that cannot be read may be black."""
-
-    pictures: Pictures
-    corrupt: Corrupt
-    unreadable: set[int] = field(default_factory=set)
-    """Which were, of those read so far."""
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        try:
-            return self.pictures[index]
-        except UnreadableImage:
-            if self.corrupt == "stop":
-                raise
-            self.unreadable.add(index)
-            return np.zeros((112, 112, 3), dtype=np.uint8)

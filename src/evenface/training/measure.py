@@ -2,13 +2,13 @@
 
 from math import isfinite
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from evenface.data import FaceSet
 from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark
-from evenface.evaluation.embed import embed
 from evenface.evaluation.evaluate import evaluate
 from evenface.evaluation.metrics import read_auc, read_tar
 from evenface.evaluation.people import pairs_roc
@@ -17,6 +17,7 @@ from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.geometry import evenness
 from evenface.losses import CentreHead, FaceLoss
 from evenface.training.config import Config
+from evenface.training.readable import embed_readable
 
 HELD_OUT = "heldout.auc"
 
@@ -43,6 +44,7 @@ class Measures:
         }
         self._trained = trained if evaluate.geometry else None
         self._held, self._input, self._flip = held, config.input, evaluate.flip
+        self._corrupt = config.data.corrupt
         available = [*([HELD_OUT] if held else []), *(f"{name}.accuracy" for name in self._sets)]
         self.best_by = available[0] if evaluate.every and available else None
 
@@ -68,8 +70,7 @@ class Measures:
         sentences = []
         if self._held:
             faces = self._held
-            embeddings = embed(embedder, faces.pictures, self._flip, names=faces.paths)
-            curve = pairs_roc(embeddings, faces.labels)
+            curve = pairs_roc(*embed_readable(embedder, faces, self._corrupt, self._flip))
             # AUC decides, since a few people have too few pairs for a TAR at a low FAR.
             values[HELD_OUT] = read_auc(curve)
             sentence = f"held-out people: AUC {100 * values[HELD_OUT]:.2f} %"
@@ -84,9 +85,10 @@ class Measures:
                 values |= {f"{name}.{key}": value for key, value in found.items()}
                 sentences.append(result.headline)
         if self._trained:
-            faces = self._trained
-            embeddings = embed(embedder, faces.pictures, names=faces.paths)
-            found = evenness(torch.from_numpy(embeddings), torch.from_numpy(faces.labels), centres)
+            embeddings, labels = embed_readable(embedder, self._trained, self._corrupt)
+            people, labels = np.unique(labels, return_inverse=True)  # somebody's may all be unreadable
+            own = None if centres is None else centres[torch.from_numpy(people)]
+            found = evenness(torch.from_numpy(embeddings), torch.from_numpy(labels), own)
             values |= found
             sentences.append(
                 f"training people: nearest other centre {found['centres.mean']:.2f} degrees, sd / mean "

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -72,6 +73,14 @@ class Processes:
         dist.broadcast(value, 0)
         return bool(value)
 
+    def sum(self, count: int) -> int:
+        """Of a number that each process has, the sum."""
+        if self.world == 1:
+            return count
+        value = torch.tensor(count, device=self.device)
+        dist.all_reduce(value)
+        return int(value)
+
     def barrier(self) -> None:
         """Wait for the others."""
         if self.world > 1:
@@ -102,7 +111,9 @@ def processes(device: Device) -> Iterator[Processes]:
     if world == 1:
         yield Processes(0, 1, local)
         return
-    dist.init_process_group("nccl" if cuda else "gloo")
+    # By default those who wait for a long measurement would give up after half an hour; of a process that
+    # is gone `watched` tells them at once.
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(days=1))
     lost = False
     try:
         with watched(local):

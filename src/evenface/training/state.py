@@ -75,9 +75,8 @@ def make_optimizer_state(parts: Sequence[Part], saved: Saved) -> None:
                 size, dtype = there.size, there.properties.dtype
                 if name in classes and size[:1] == (classes[name],):
                     size = torch.Size((len(parameter), *size[1:]))
-                # PyTorch's optimizers keep their counts of steps, scalars, on the CPU.
-                device = parameter.device if size else torch.device("cpu")
-                state[key] = torch.zeros(size, dtype=dtype, device=device)
+                # Fused as they are, the optimizers keep their counts of steps too where the parameter is.
+                state[key] = torch.zeros(size, dtype=dtype, device=parameter.device)
                 if size == parameter.shape:
                     state[key] = torch.zeros_like(parameter, dtype=dtype, requires_grad=False)
 

@@ -1,0 +1,46 @@
+"""Embeddings of a training's own pictures, some of which may not be readable."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evenface.data import Corrupt, FaceSet, Pictures
+from evenface.evaluation.embed import Embedder, Flip, embed
+from evenface.faces import UnreadableImage
+
+
+@dataclass
+class Readable:
+    """Pictures of which those that cannot be read are black, where `corrupt` says skip."""
+
+    pictures: Pictures
+    corrupt: Corrupt
+    unreadable: set[int] = field(default_factory=set)
+    """Which were, of those read so far."""
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        try:
+            return self.pictures[index]
+        except UnreadableImage:
+            if self.corrupt == "stop":
+                raise
+            self.unreadable.add(index)
+            return np.zeros((112, 112, 3), dtype=np.uint8)
+
+
+def embed_readable(
+    embedder: Embedder, faces: FaceSet, corrupt: Corrupt, flip: Flip = "none"
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Raw embeddings (R, D) of the pictures that can be read, and their labels (R,).
+
+    Raises:
+        UserError: a picture cannot be read, and `corrupt` says stop.
+    """
+    pictures = Readable(faces.pictures, corrupt)
+    rows = embed(embedder, pictures, flip, names=faces.paths)
+    read = ~np.isin(np.arange(len(rows)), list(pictures.unreadable))
+    return rows[read], faces.labels[read]
