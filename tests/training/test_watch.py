@@ -145,6 +145,18 @@ def test_the_first_cannot_be_reached(monkeypatch: pytest.MonkeyPatch):
             pass
 
 
+def test_a_connection_that_falls_silent_is_cut_by_the_system():
+    address = ("127.0.0.1", 0)
+    with socket.create_server(address) as server, socket.create_connection(server.getsockname()) as peer:
+        watch._ask_for_life(peer)
+        assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, between, count = (
+            peer.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+        assert idle + between * count == 120
+
+
 def test_who_waits_for_a_long_measurement_waits(monkeypatch):
     """PyTorch's own patience, half an hour or ten minutes, would end a run of which nobody is gone."""
     given = {}
