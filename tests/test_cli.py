@@ -1,6 +1,8 @@
 """The command line: what it prints, its exit codes, and no traceback for a user's mistake."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,14 +122,37 @@ def test_info_lists_everything(capsys):
         (["evaluate", "os:listdir", "--lfw", "x", "--report", "."], "--report: . is a folder"),
         (["evaluate", "os:listdir", "--lfw", "x", "--report", "a", "--json", "a"], "name two files"),
         (["info", "--size", "big"], "not HEIGHTxWIDTH"),
+        (["train", "--data.root", ".", "-o", "file"], "-o: file cannot be made (File exists)"),
+        (["train", "--data.root", ".", "-o", "file/in"], "-o: file/in cannot be made (Not a directory)"),
+        (["lab", "--lab.cfp", ".", "-o", "file"], "-o: file cannot be made (File exists)"),
+        (["picture", "-o", "file/in"], "--output: file/in cannot be made (Not a directory)"),
+        (["demo", "-o", "file/in"], "--output: file/in cannot be made (Not a directory)"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(words, says, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("x")
     assert cli.main(words) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]  # nothing is left behind
     captured = capsys.readouterr()
     assert captured.err.startswith("evenface: ") and says in captured.err
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_says_no_is_one_sentence(number, capsys, monkeypatch):
+    def fail(*_):
+        raise OSError(number, os.strerror(number), "runs/x")
+
+    monkeypatch.setattr("evenface.cli._info", fail)
+    assert cli.main(["info"]) == 2
+    assert capsys.readouterr().err == f"evenface: runs/x: {os.strerror(number)}\n"
+
+
+def test_another_error_of_the_system_is_not_hidden(monkeypatch):
+    monkeypatch.setattr("evenface.cli._info", lambda words: Path("nowhere").stat())
+    with pytest.raises(FileNotFoundError):
+        cli.main(["info"])
 
 
 def test_words_that_no_parser_knows_exit_with_2(capsys):

@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints."""
 
+import errno
 import os
 import select
 import sys
@@ -7,6 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evenface.errors import UserError
+
+# What a disk says no to, and no mistake of ours: full, read-only, no right to write, a file for a folder.
+_OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 HELP = """evenface: face recognition with the Equalized Margin (EqM) loss
 
@@ -16,6 +20,9 @@ usage: evenface COMMAND ...
   evaluate  measure models, ours, ONNX files or embeddings, on the benchmarks; an HTML report
   calibrate the threshold for a wanted false match rate, into the model's card
   verify    are two pictures of one person? by a calibrated model
+  search    who of a gallery of people is on a picture?
+  embed     the embeddings of all pictures below a folder, as numpy arrays
+  export    a trained model as an ONNX file
   align     find faces in photographs and cut them to the template, for folders of any size
   convert   a set from one form of storage to another: folder, shards, InsightFace's .rec
   sizes     how many images the people of a set have, and how often samplers draw them
@@ -76,6 +83,9 @@ def _run(words: list[str]) -> int:
         "evaluate": _evaluate,
         "calibrate": _calibrate,
         "verify": _verify,
+        "search": _search,
+        "embed": _embed,
+        "export": _export,
         "align": _align,
         "convert": _convert,
         "sizes": _sizes,
@@ -103,6 +113,11 @@ def _run(words: list[str]) -> int:
         return commands[words[0]](words[1:])
     except UserError as error:
         print(f"evenface: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in _OUTSIDE:
+            raise
+        print(f"evenface: {error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("evenface: stopped", file=sys.stderr)
@@ -140,6 +155,12 @@ def _train(words: list[str]) -> int:
         folder = Path(output)
     with how_to_go_on(folder):
         train(config, folder, resume=resume is not None)
+    if os.environ.get("RANK", "0") == "0":
+        print(
+            f"{folder}: the model is there; `evenface evaluate {folder}` measures it, `evenface calibrate "
+            f"{folder}` finds the threshold that `evenface verify` needs",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -157,6 +178,24 @@ def _calibrate(words: list[str]) -> int:
 
 def _verify(words: list[str]) -> int:
     from evenface.gallery.verify_command import run
+
+    return run(words)
+
+
+def _search(words: list[str]) -> int:
+    from evenface.gallery.search_command import run
+
+    return run(words)
+
+
+def _embed(words: list[str]) -> int:
+    from evenface.gallery.embed_command import run
+
+    return run(words)
+
+
+def _export(words: list[str]) -> int:
+    from evenface.gallery.export_command import run
 
     return run(words)
 

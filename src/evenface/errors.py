@@ -32,3 +32,13 @@ def require_writable(field: str, path: Path) -> None:
         raise UserError(f"{field}: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise UserError(f"{field}: {path} cannot be written; name another place, or change its permissions")
+
+
+def make_folder(field: str, path: Path) -> None:
+    """Make a folder to write in, or raise UserError: before hours of work, not after."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{field}: {path} cannot be made ({error.strerror}); name another place") from None
+    if not os.access(path, os.W_OK):
+        raise UserError(f"{field}: {path} cannot be written; name another place, or change its permissions")

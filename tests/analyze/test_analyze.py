@@ -84,6 +84,24 @@ def test_one_image_a_person_has_no_scope_at_equal_counts(config, people, tmp_pat
     assert "scope_equal" not in learned["columns"] and learned["columns"]["scope"]["n"] == 6
 
 
+def test_what_training_skips_is_skipped_here_and_any_name_is_written(config, people, tmp_path):
+    broken = tmp_path / "people"
+    shutil.copytree(people, broken)
+    (broken / "p0").rename(broken / "J\udcfcrgen")
+    (broken / "p1/0.png").write_bytes(b"not a picture")
+    for number in range(8):
+        (broken / f"p2/{number}.png").write_bytes(b"not a picture")
+    data = replace(config.data, root=broken, corrupt="skip")
+    run = train(replace(config, data=data), tmp_path / "run", console=QUIET)
+    assert main(["analyze", str(run), "-o", str(tmp_path / "out")]) == 0
+    learned = json.loads((tmp_path / "out/geometry.json").read_text())["geometry"][0]
+    assert (learned["classes"], learned["images"]) == (5, 39)
+    with open(tmp_path / "out/classes.csv", encoding="utf-8", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["identity"] for row in rows[:5]] == ["J\udcfcrgen", "p1", "p3", "p4", "p5"]
+    assert [row["images"] for row in rows[:5]] == ["8", "7", "8", "8", "8"]
+
+
 def test_a_loss_without_centres(config, tmp_path, capsys):
     run = train(replace(config, loss=Named("triplet")), tmp_path / "run", console=QUIET)
     assert main(["analyze", str(run)]) == 0

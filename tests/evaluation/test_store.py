@@ -1,6 +1,8 @@
 """Stored embeddings: taken if nothing changed, gone on with after a kill, brought from elsewhere."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -156,6 +158,16 @@ def test_a_broken_mark_begins_anew(lfw_root, tmp_path, content):
     (result,) = evaluate(Counting(), pairs, store=store, fingerprint="a")
     (fresh,) = evaluate(Counting(), pairs)
     assert result.to_json() == fresh.to_json()
+
+
+def test_a_disk_without_room_is_told_before_it_is_full(lfw_root, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UserError, match=r"lfw\.unfinished\.npy: [\d,]+ bytes cannot be had \(No space left"):
+        evaluate(Counting(), lfw(lfw_root), store=tmp_path / "emb", fingerprint="a")
+    assert not list((tmp_path / "emb").iterdir())
 
 
 def test_names_with_rare_signs_come_back(tmp_path):

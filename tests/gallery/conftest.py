@@ -19,12 +19,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
+def save_tiny(folder: Path) -> Path:
     """A run's folder with a network that was never trained, and a note in its card."""
     torch.manual_seed(0)
     card = Card(
         "tiny", {"embedding_size": 8}, InputFormat(32, 32, "gray"), {"step": 12, "unknown": [1.5, None]}
     )
-    save_model(tmp_path / "run", card.create(), card)
-    return tmp_path / "run"
+    save_model(folder / "run", card.create(), card)
+    return folder / "run"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """`save_tiny`."""
+    return save_tiny(tmp_path)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from tests.evaluation.conftest import make_cfp, make_lfw
 
+from evenface.data import FaceSet
 from evenface.errors import UserError
 from evenface.evaluation.protocols import cfp, lfw
+from evenface.evaluation.protocols.people_folder import people_folder
 from evenface.gallery.sets import cfp_set, lfw_set, people_set
 
 
@@ -17,6 +19,23 @@ def test_a_folder_of_people(people):
     assert found.labels.tolist() == np.repeat(range(6), 8).tolist()
     assert found.images.read(0).shape == (40, 40, 3)
     found.images.check()
+
+
+def test_the_list_of_pictures_is_made_once_not_for_each_picture(people, tmp_path, monkeypatch):
+    made, paths = [], FaceSet.paths.fget
+    monkeypatch.setattr(FaceSet, "paths", property(lambda faces: made.append(1) or paths(faces)))
+    (people / "list.txt").write_text("p0/0.png a\np0/1.png a\np3/4.png b\n")
+    for images in (
+        people_set(people).images,
+        people_set(people, people / "list.txt").images,
+        lfw_set(make_lfw(tmp_path / "lfw")).images,
+        people_folder(people, unknown=0).images,
+    ):
+        made.clear()
+        for index in range(len(images)):
+            images.read(index)
+        assert not made
+    (people / "list.txt").unlink()
 
 
 def test_a_list_and_where_its_paths_start(people, tmp_path):

@@ -1,5 +1,6 @@
 """The loop: it learns, repeats, resumes bit for bit, and stops with a sentence."""
 
+import errno
 import json
 import os
 import shutil
@@ -20,10 +21,11 @@ from evenface import losses
 from evenface.backbones.saved import load_model
 from evenface.data import AugmentConfig, DataConfig
 from evenface.errors import UserError
-from evenface.training import checkpoint
+from evenface.training import arguments, checkpoint
 from evenface.training.alone import alone
 from evenface.training.config import Config, EvaluateConfig, Named, to_toml
 from evenface.training.diverged import Diverged
+from evenface.training.ended import how_to_go_on
 from evenface.training.loop import train
 from evenface.training.measure import Measures
 from evenface.training.processes import Processes
@@ -135,9 +137,37 @@ def test_a_regulariser_without_centres_to_regularise_is_refused(config: Config, 
         train(config, tmp_path / "run", console=QUIET)
 
 
-def test_the_folder_repeats_the_run(config: Config, tmp_path: Path):
-    from evenface.training import arguments
+def test_the_folders_paths_hold_from_everywhere(config: Config, people: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(people.parent)
+    near = replace(config, data=replace(config.data, root=Path(people.name), exclude=(Path("out.txt"),)))
+    Path("out.txt").write_text("p5\n")
+    train(near, tmp_path / "run", console=QUIET)
+    monkeypatch.chdir(tmp_path)
+    again = arguments.parse([], prog="", description="", recipe=tmp_path / "run/config.toml")
+    assert (again.data.root, again.data.exclude) == (people, (people.parent / "out.txt",))
+    assert again == replace(
+        arguments.resolve(near), data=replace(near.data, root=people, exclude=(people.parent / "out.txt",))
+    )
 
+
+@pytest.mark.parametrize(
+    ("error", "says", "code"),
+    [
+        (KeyboardInterrupt(), "evenface: stopped; the last checkpoint is", 130),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), "x: No space left on device; the last", 1),
+    ],
+)
+def test_stopped_by_hand_or_a_full_disk_says_how_to_go_on(config, tmp_path, capfd, error, says, code):
+    run = train(config, tmp_path / "run", console=QUIET)
+    with pytest.raises(SystemExit) as left, how_to_go_on(run):
+        raise error
+    said = capfd.readouterr().err
+    assert left.value.code == code and says in said and f"evenface train --resume {run}" in said
+    with pytest.raises(FileNotFoundError), how_to_go_on(run):
+        raise FileNotFoundError(errno.ENOENT, "a mistake of ours")
+
+
+def test_the_folder_repeats_the_run(config: Config, tmp_path: Path):
     train(config, tmp_path / "a", console=QUIET)
     again = arguments.parse([], prog="", description="", recipe=tmp_path / "a/config.toml")
     assert again == arguments.resolve(config)

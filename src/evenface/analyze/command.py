@@ -17,7 +17,8 @@ from rich.table import Table
 from evenface.analyze.figures import COLUMNS, Geometry, equal_count, geometry, summary
 from evenface.analyze.page import page
 from evenface.analyze.run import Trained, read_run
-from evenface.errors import UserError
+from evenface.backbones.saved import CARD
+from evenface.errors import UserError, make_folder
 
 HELP = """How evenly the people of a training set lie: scopes, angles between centres, margins.
 
@@ -48,6 +49,9 @@ def run(words: list[str]) -> int:
     options = tyro.cli(AnalyzeOptions, args=words, prog="evenface analyze", description=HELP)
     if options.equal and options.equal < 2:
         raise UserError(f"--equal: {options.equal} is too small; use 2 or more, or 0")
+    folder = options.output or options.run / "geometry"
+    if (options.run / CARD).is_file():
+        make_folder("-o", folder)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("embedding")
         trained = read_run(
@@ -64,8 +68,6 @@ def run(words: list[str]) -> int:
     for kind in kinds:
         one = geometry(trained, kind, equal)
         found.append((one, summary(trained, one, equal)))
-    folder = options.output or options.run / "geometry"
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "geometry.html").write_text(page(str(options.run), trained, found), encoding="utf-8")
     numbers = {"run": str(options.run), "loss": trained.loss, "step": trained.step}
     text = json.dumps({**numbers, "geometry": [_finite(plain) for _, plain in found]}, indent=2)
@@ -106,7 +108,7 @@ def _finite(value: Any) -> Any:
 
 
 def _write_classes(file: Path, trained: Trained, found: list[Geometry]) -> None:
-    with open(file, "w", newline="", encoding="utf-8") as stream:
+    with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["centres", "identity", "images", *COLUMNS, "nearest_identity"])
         for one in found:

@@ -29,20 +29,25 @@ def page(title: str, trained: Trained, found: list[tuple[Geometry, dict[str, Any
 
 
 def plots(found: Geometry, numbers: dict[str, Any]) -> list[str]:
-    """SVG: angles of images; distributions over classes; against class size."""
+    """SVG: angles of images and figures of classes; figures against class size."""
     first, axes = _figure(2)
-    for panel, title, both in (
-        (axes[0], "angle to", {"own centre": found.own.angles, "nearest rival": found.rivals}),
-        (axes[1], "over classes", {name: found.columns[name] for name in ("scope", "nearest")}),
-    ):
-        for (label, values), colour in zip(both.items(), (_OURS, _OTHER), strict=True):
-            counts, edges = np.histogram(values.numpy(), 40)
-            panel.stairs(counts / counts.max(), edges, fill=True, color=colour, alpha=0.65, label=label)
-        panel.set(title=title, xlabel="degrees", yticks=[], ylim=(0, 1.35))  # room for the legend
-        panel.legend(frameon=False, fontsize=8, loc="upper left")
+    angles = {"own centre": found.own.angles.numpy(), "nearest rival": found.rivals.numpy()}
+    edges = np.histogram_bin_edges(np.concatenate(list(angles.values())), 60)
+    for (label, values), colour in zip(angles.items(), (_OURS, _OTHER), strict=True):
+        shares = 100 / len(values) * np.histogram(values, edges)[0]
+        axes[0].stairs(shares, edges, fill=True, color=colour, alpha=0.65, label=label)
+    axes[0].set(title="angle of an image to", xlabel="degrees", ylabel="images, %")
+    axes[0].set_ylim(top=1.25 * axes[0].get_ylim()[1])  # room for the legend
+    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+
+    for name, colour in (("scope", _OURS), ("nearest", _OTHER)):
+        values = np.sort(found.columns[name].numpy())
+        axes[1].plot(np.linspace(0, 100, len(values)), values, color=colour, lw=1.6, label=name)
     evenest = numbers["evenest_nearest"]
-    axes[1].axvline(evenest, color="black", ls=":", lw=1, label=f"evenest possible, {evenest:.1f}°")
-    axes[1].legend(frameon=False, fontsize=8, loc="upper left")
+    axes[1].axhline(evenest, color="black", ls=":", lw=1, label=f"evenest possible nearest, {evenest:.1f}°")
+    axes[1].set(title="over the classes: flat is even", xlabel="classes, sorted, %", ylabel="degrees")
+    axes[1].set_ylim(0, 1.3 * max(axes[1].get_ylim()[1], evenest))
+    axes[1].legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 
     second, axes = _figure(3)
     counts = found.own.counts.numpy()

@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from evenface import losses
 from evenface.backbones.saved import load_model
 from evenface.data import load
 from evenface.errors import UserError
-from evenface.evaluation.embed import embed
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.losses import CentreHead, regularisers
 from evenface.training import checkpoint
 from evenface.training.arguments import parse
 from evenface.training.people import require_same_people
+from evenface.training.readable import embed_readable
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +70,15 @@ def read_run(
         regularisers.add(head, extra.name, **extra.options)
     head.load_state_dict({name: tensors[f"head.{name}"] for name in head.state_dict()})
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows: NDArray[np.float32] = embed(
-        TorchEmbedder(net, card.format, device), faces.pictures, names=faces.paths, progress=progress
-    )
+    embedder = TorchEmbedder(net, card.format, device)
+    rows, labels = embed_readable(embedder, faces, data.corrupt, progress=progress)
+    there, labels = np.unique(labels, return_inverse=True)  # somebody's may all be unreadable
     return Trained(
         embeddings=torch.from_numpy(rows),
-        labels=torch.from_numpy(faces.labels),
-        identities=faces.identities,
+        labels=torch.from_numpy(labels),
+        identities=[faces.identities[label] for label in there],
         loss=config.loss.name,
-        centres=head.directions()[:people].detach() if isinstance(head, CentreHead) else None,
+        centres=head.directions()[there].detach() if isinstance(head, CentreHead) else None,
         step=state["step"],
         story=[json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()],
     )

@@ -144,7 +144,6 @@ def _run(
     if jobs is not None:
         require_range("jobs", jobs, 1, 1024)
     recipe = comparison.recipe.read_bytes()
-    folder.mkdir(parents=True, exist_ok=True)
     with alone(folder, "evenface compare"):
         (folder / RECIPE).write_bytes(recipe)
         own = to_toml(replace(comparison, recipe=Path(RECIPE)))

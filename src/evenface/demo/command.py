@@ -16,7 +16,7 @@ from evenface.backbones.saved import load_model
 from evenface.data import AugmentConfig, DataConfig, FaceSet
 from evenface.demo import orl
 from evenface.demo.report import Outcome, write_report
-from evenface.errors import UserError
+from evenface.errors import UserError, make_folder
 from evenface.evaluation.embed import embed
 from evenface.evaluation.people import all_pairs, rank1
 from evenface.evaluation.templates import unit_rows
@@ -62,7 +62,7 @@ def run(words: list[str]) -> int:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _LIST).exists():
         raise UserError(f"--output: {folder} has other files in it; name another folder")
     shutil.rmtree(folder / "runs", ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder("--output", folder)
     lines = [f"{p} {known.identities[k]}" for p, k in zip(known.paths, known.labels, strict=True)]
     (folder / _LIST).write_text("\n".join(lines) + "\n")
     console.print(f"training on {known}, testing on {unseen} whom no loss has seen", highlight=False)

@@ -60,8 +60,10 @@ def evaluate(
     else:
         rows, about = embed_into(
             store,
+            benchmark.name,
             embedder,
-            benchmark,
+            images,
+            benchmark.conventions.get("crop", ""),
             flip,
             fingerprint,
             batch_size=batch_size,

@@ -5,8 +5,10 @@ A file is four little-endian int32 (rows, columns, bytes from one row to the nex
 one row (1, D) it is read as well.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +88,7 @@ def gather_features(paths: Sequence[Path], target: Path) -> Floats:
     """
     first = read_feature(paths[0])
     unfinished = target.with_name(target.name + ".part")
-    rows = np.lib.format.open_memmap(unfinished, "w+", np.float32, (len(paths), len(first)))
+    rows = new_rows(unfinished, (len(paths), len(first)))
     for number, path in enumerate(paths):
         feature = read_feature(path)
         if len(feature) != len(first):
@@ -98,3 +100,23 @@ def gather_features(paths: Sequence[Path], target: Path) -> Floats:
     unfinished.replace(target)
     mapped: Floats = np.load(target, mmap_mode="r")
     return mapped
+
+
+def new_rows(path: Path, shape: tuple[int, int]) -> Any:
+    """A new .npy file of float32 rows (N, D), memory-mapped, with its place on the disk.
+
+    Raises:
+        UserError: the disk has no such place: later it would end the process without a word.
+    """
+    rows = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    size = path.stat().st_size
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            path.unlink()
+            raise UserError(
+                f"{path}: {size:,} bytes cannot be had ({error.strerror}); make room, or name another folder"
+            ) from None
+    return rows

@@ -23,7 +23,10 @@ from evenface.faces.format import Colour, Pixels
 
 @dataclass(frozen=True)
 class FormatOptions:
-    """What an ONNX file or a function expects of its pictures; a run's own card says it."""
+    """What an ONNX file or a function expects of its pictures.
+
+    A run, and an ONNX file that `evenface export` wrote, say it themselves.
+    """
 
     size: str | None = None
     """HEIGHTxWIDTH, by default 112x112."""
@@ -69,7 +72,8 @@ def open_model(words: str, options: FormatOptions | None = None) -> Model:
     options = options or FormatOptions()
     path = Path(words)
     if path.suffix == ".onnx":
-        session = OnnxEmbedder(path, options.format(), threads=torch.get_num_threads())
+        format = options.format() if options != FormatOptions() else None
+        session = OnnxEmbedder(path, format, threads=torch.get_num_threads())
         session.name = words  # two files of one name in two folders are two models
         # Weights may lie in a file beside it; the name is torch's, and the one that is usual elsewhere.
         beside = [path.with_name(path.name + end) for end in (".data", "_data")]

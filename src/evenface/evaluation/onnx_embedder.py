@@ -1,5 +1,6 @@
 """An ONNX file as an embedder."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +11,37 @@ from evenface.errors import UserError
 from evenface.evaluation.benchmark import Embeddings
 from evenface.faces import InputFormat
 
+FORMAT = "evenface.format"
+"""In the metadata of an ONNX file: an `InputFormat` as JSON."""
+
 
 class OnnxEmbedder:
     """Runs an ONNX model on the CPU.
 
     Args:
         path: the model, with one float32 input (N, C, H, W), N free or 1, and one output (N, D).
-        format: the pictures it was trained on; ONNX does not say it.
+        format: the pictures it was trained on; None takes what the file says, if `evenface export` wrote it,
+            and otherwise the default.
         threads: CPU threads for one batch, 1 or more.
         output: which output is the embedding, where there are several.
 
     Raises:
-        UserError: onnxruntime is not installed, the file is no model, or its input is not `format`'s.
+        UserError: onnxruntime is not installed, the file is no model, its input is not `format`'s, or it
+            says itself another format.
     """
 
-    def __init__(self, path: Path, format: InputFormat, threads: int = 1, output: str | None = None):
-        self.format = format
+    def __init__(
+        self, path: Path, format: InputFormat | None = None, threads: int = 1, output: str | None = None
+    ):
         self.name = path.name
         self._session = _session(path, threads)
-        self._input, self._one_by_one = _input(self._session, path, format)
+        said = _format(self._session, path)
+        if said and format and said != format:
+            raise UserError(
+                f"{path}: says itself that it expects {said}; leave --size, --colour and --pixels out"
+            )
+        self.format = said or format or InputFormat()
+        self._input, self._one_by_one = _input(self._session, path, self.format)
         names = [value.name for value in self._session.get_outputs()]
         if output is None and len(names) > 1:
             raise UserError(f"{path}: has the outputs {', '.join(names)}; say which with output=")
@@ -71,6 +84,15 @@ def _session(path: Path, threads: int) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common base class for its load errors
         raise UserError(f"{path}: not an ONNX model that onnxruntime loads ({error})") from None
+
+
+def _format(session: Any, path: Path) -> InputFormat | None:
+    """What `evenface export` wrote into the file; None where another program made it."""
+    words = session.get_modelmeta().custom_metadata_map.get(FORMAT)
+    try:
+        return InputFormat(**json.loads(words)) if words else None
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: its metadata {FORMAT} is broken ({error}); export it again") from None
 
 
 def _input(session: Any, path: Path, format: InputFormat) -> tuple[str, bool]:

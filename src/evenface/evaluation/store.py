@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from evenface.errors import UserError
-from evenface.evaluation.benchmark import Benchmark, Embeddings
+from evenface.errors import UserError, make_folder
+from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.embed import Embedder, Flip, Progress, embed_batches
-from evenface.evaluation.images import digest
+from evenface.evaluation.feature_files import new_rows
+from evenface.evaluation.images import ImageSet, digest
 
 _SAVE_EVERY = 20  # batches between two notes of how far the embedding came
 
@@ -93,8 +94,10 @@ def _read_note(path: Path) -> dict[str, Any] | None:
 
 def embed_into(
     folder: Path,
+    name: str,
     embedder: Embedder,
-    benchmark: Benchmark,
+    images: ImageSet,
+    crop: str,
     flip: Flip,
     fingerprint: str,
     *,
@@ -102,25 +105,32 @@ def embed_into(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> tuple[Embeddings, dict[str, Any]]:
-    """A benchmark's embeddings, from the folder if they are there, otherwise computed and kept there.
+    """A set's embeddings, from the folder if they are there, otherwise computed and kept there.
 
     They are there if the model's fingerprint, its conventions, the flip, and the pictures, their names,
     their crop and their landmarks are the same. A computation that was cut short goes on where it last
     took note.
 
     Args:
+        folder: made if absent.
+        name: of the set, of which `slug` makes the files' names.
+        embedder: the model.
+        images: the pictures.
+        crop: how they came to the template, in words.
+        flip: the mirror image's part in an embedding.
         fingerprint: changes with the model, such as a digest of its weights.
+        batch_size, workers, progress: as of `embed`.
 
     Raises:
         UserError: as `embed`, or a picture is missing.
     """
-    images, name = benchmark.images, slug(benchmark.name)
+    name = slug(name)
     images.check()
     about: dict[str, Any] = {
         "model": embedder.name,
         "fingerprint": fingerprint,
         "conventions": conventions(embedder, flip),
-        "crop": benchmark.conventions.get("crop", ""),
+        "crop": crop,
         "names_sha256": sha256("\n".join(images.names).encode("utf-8", "surrogateescape")).hexdigest(),
         "pictures_sha256": images.sha256,
         "pictures_identified_by": images.identified_by,
@@ -129,7 +139,7 @@ def embed_into(
     final, note = folder / f"{name}.npy", folder / f"{name}.json"
     if final.is_file() and _read_note(note) == about:
         return read_stored(folder, name, images.names)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder("--store", folder)
     part, mark = folder / f"{name}.unfinished.npy", folder / f"{name}.unfinished.json"
     done, table = _part(part, mark, about)
     batches = embed_batches(
@@ -139,7 +149,7 @@ def embed_into(
         if table is None:
             mark.unlink(missing_ok=True)  # it may be of another computation, whose rows go now
             shape = (len(images), rows.shape[1])
-            table = np.lib.format.open_memmap(part, "w+", np.float32, shape)
+            table = new_rows(part, shape)
         if rows.shape[1] != table.shape[1]:
             raise UserError(
                 f"{part}: has {table.shape[1]} values a picture and the model now {rows.shape[1]}; delete it"

@@ -1,1 +1,1 @@
-"""A trained model put to use: its thresholds, and whether two pictures show one person."""
+"""A trained model put to use: its thresholds, who is on a picture, its embeddings, other runtimes."""

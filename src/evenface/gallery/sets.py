@@ -60,12 +60,13 @@ def people_set(root: Path | None, file: Path | None = None) -> LabelledSet:
         faces = read_folder(root, field="--people")
     else:
         raise UserError("--people, --list: name a folder of people or a list of pictures")
-    names = [path.as_posix() for path in faces.paths]
+    paths = faces.paths  # once: it goes over all pictures
+    names = [path.as_posix() for path in paths]
     if len(set(names)) < len(names):
         raise UserError(f"{file}: {next(n for n in names if names.count(n) > 1)} is listed more than once")
     return LabelledSet(
         name=str(file or root),
-        images=ImageSet(Path(), names, lambda i: read_image(faces.paths[i])),
+        images=ImageSet(Path(), names, lambda i: read_image(paths[i])),
         labels=faces.labels,
         crop="pictures as they are",
         sources=[file] if file else (),
@@ -82,8 +83,9 @@ def lfw_set(root: Path, crop: LfwCrop = "lfw-a", pairs: Pairs = "all") -> Labell
     if pairs == "official":
         return _official("LFW", [listed], partial(load_lfw, crop=crop))
     faces = read_folder(listed.images.root, field="--lfw")
-    names = [path.relative_to(listed.images.root).as_posix() for path in faces.paths]
-    images = ImageSet(listed.images.root, names, lambda i: load_lfw(faces.paths[i], crop))
+    paths = faces.paths
+    names = [path.relative_to(listed.images.root).as_posix() for path in paths]
+    images = ImageSet(listed.images.root, names, lambda i: load_lfw(paths[i], crop))
     return LabelledSet("LFW", images, faces.labels, listed.conventions["crop"])
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +10,10 @@ from rich.console import Console
 
 from evenface.errors import UserError
 from evenface.evaluation.embed import Flip
-from evenface.evaluation.metrics.calibration import Interval, l2, squared_l2
+from evenface.evaluation.metrics.calibration import l2, squared_l2
 from evenface.evaluation.models import open_model
-from evenface.evaluation.results import power
 from evenface.faces import read_image
-from evenface.gallery.calibration import read_calibration
+from evenface.gallery.rule import read_rule
 from evenface.gallery.verify import cosines
 
 HELP = """Whether pictures show one person: the first is compared with each of the others.
@@ -48,38 +46,23 @@ class VerifyOptions:
     """With --threshold, the mirror image's part in an embedding, by default sum; else as calibrated."""
 
 
-@dataclass(frozen=True)
-class _Rule:
-    threshold: float
-    interval: Interval | None
-    flip: Flip
-    size: str
-    words: str
-    """Where the threshold comes from."""
-
-
 def run(words: list[str]) -> int:
     """Compare and print; 0 if all are the same person as the first, 1 otherwise."""
     options = tyro.cli(VerifyOptions, args=words, prog="evenface verify", description=HELP)
     if len(options.pictures) < 2:
         raise UserError("name two pictures or more: the first is compared with each of the others")
-    rule = _rule(options)
+    rule = read_rule(options.run, options.fmr, options.threshold, options.flip)
     model = open_model(str(options.run))
     if model.embedder is None:
         raise UserError(f"{options.run}: stored embeddings compare no pictures; give the folder of a run")
     pictures = [read_image(path) for path in options.pictures]
     for path, image in zip(options.pictures, pictures, strict=True):
-        size = "{}x{}".format(*image.shape[:2])
-        if rule.size not in (size, "several sizes"):
-            print(
-                f"evenface: {path} is {size} pixels, not {rule.size}: if it is not aligned as the "
-                "calibration's pictures were, the answer means nothing",
-                file=sys.stderr,
-            )
+        if warning := rule.warning(path, *image.shape[:2]):
+            print(f"evenface: {warning}", file=sys.stderr)
     found = cosines(model.embedder, pictures, rule.flip, options.pictures)
     console = Console(highlight=False, soft_wrap=True)
     for path, cosine in zip(options.pictures[1:], found, strict=True):
-        console.print(f"{options.pictures[0]}, {path}: {_decision(float(cosine), rule)}", markup=False)
+        console.print(f"{options.pictures[0]}, {path}: {rule.decision(float(cosine))}", markup=False)
         console.print(f"  cosine {cosine:.4f}, squared L2 {squared_l2(cosine):.4f}, L2 {l2(cosine):.4f}")
     t = rule.threshold
     console.print(
@@ -87,36 +70,3 @@ def run(words: list[str]) -> int:
     )
     console.print(rule.words, markup=False)
     return 0 if (found >= t).all() else 1
-
-
-def _rule(options: VerifyOptions) -> _Rule:
-    if options.threshold is not None:
-        if options.fmr is not None:
-            raise UserError("--fmr, --threshold: each says which threshold; give one of them")
-        if not -1 <= options.threshold <= 1:
-            raise UserError(f"--threshold: {options.threshold:g} is no cosine; use -1 to 1, such as 0.35")
-        words = "  it is the one given; what FMR it has, `evenface calibrate` finds out"
-        return _Rule(options.threshold, None, options.flip or "sum", "112x112", words)
-    if options.flip is not None:
-        raise UserError("--flip: goes with --threshold; a calibrated threshold has its own flip")
-    found = read_calibration(options.run)
-    at, people = found.at(1e-3 if options.fmr is None else options.fmr)
-    interval, of = at.threshold_interval, "pairs as independent"
-    if people and isfinite(people.threshold[0]):
-        interval, of = people.threshold, "by person"
-    low, high = interval
-    words = (
-        f"  for FMR {power(at.fmr_target)} on {found.set}, {found.date[:10]}\n"
-        f"  {at.impostors_passing:,} of {at.impostors:,} impostor pairs pass; "
-        f"95 % interval, {of}: {low:.4f} to {high:.4f}; FNMR {100 * at.fnmr:.2f} %"
-    )
-    return _Rule(
-        at.threshold, interval, found.flip, found.picture_size, words + (at.note and f"\n  * {at.note}")
-    )
-
-
-def _decision(cosine: float, rule: _Rule) -> str:
-    words = "the same person" if cosine >= rule.threshold else "different people"
-    if rule.interval is not None and rule.interval[0] <= cosine <= rule.interval[1]:
-        words += ", but within the threshold's 95 % interval: too close to rely on"
-    return words

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from evenface.errors import UserError, require_range
+from evenface.errors import UserError, make_folder, require_range
 from evenface.picture import rule
 from evenface.picture.digits import Digits, cut, digits, sizes
 from evenface.picture.figure import Row, animate, draw
@@ -61,9 +61,9 @@ def run(words: list[str]) -> int:
     counts = sizes(options.imbalance)
     if options.output.exists() and not options.output.is_dir():
         raise UserError(f"--output: {options.output} is a file; name a folder")
+    make_folder("--output", options.output)
     train, unseen = digits()
     sets = {"balanced": train, "long-tailed": cut(train, counts)}
-    options.output.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = []
     console = Console()
     with Progress(console=Console(stderr=True), transient=True) as progress:

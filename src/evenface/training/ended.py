@@ -1,5 +1,6 @@
 """A run that is ended from outside says in one sentence how to go on with it."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ _STDERR = 2
 def how_to_go_on(folder: Path) -> Iterator[None]:
     """Around a run's training, in the main thread: when it is ended from outside, standard error says so.
 
-    It exits with 1 where another process was lost, and at once with 143, as a shell has it, on SIGTERM.
+    It exits with 1 where another process was lost or the disk is full, with 130 on Ctrl-C, and at once with
+    143 on SIGTERM, as a shell has these two.
     """
     once = Lock()
 
@@ -40,6 +42,15 @@ def how_to_go_on(folder: Path) -> Iterator[None]:
             yield
         except ProcessLost as error:
             say(str(error))
+            raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            if os.environ.get("RANK", "0") == "0":  # all processes get it
+                say("stopped")
+            raise SystemExit(128 + signal.SIGINT) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+                raise
+            say(f"{error.filename or folder}: {error.strerror}")
             raise SystemExit(1) from None
 
 

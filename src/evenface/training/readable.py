@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.data import Corrupt, FaceSet, Pictures
-from evenface.evaluation.embed import Embedder, Flip, embed
+from evenface.evaluation.embed import Embedder, Flip, Progress, embed
 from evenface.faces import UnreadableImage
 
 
@@ -33,14 +33,25 @@ class Readable:
 
 
 def embed_readable(
-    embedder: Embedder, faces: FaceSet, corrupt: Corrupt, flip: Flip = "none"
+    embedder: Embedder,
+    faces: FaceSet,
+    corrupt: Corrupt,
+    flip: Flip = "none",
+    progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Raw embeddings (R, D) of the pictures that can be read, and their labels (R,).
+
+    Args:
+        embedder: the model.
+        faces: the pictures.
+        corrupt: whether to stop at a picture that cannot be read, or to leave it out.
+        flip: the mirror image's part in an embedding.
+        progress: called with (done, all).
 
     Raises:
         UserError: a picture cannot be read, and `corrupt` says stop.
     """
     pictures = Readable(faces.pictures, corrupt)
-    rows = embed(embedder, pictures, flip, names=faces.paths)
+    rows = embed(embedder, pictures, flip, names=faces.paths, progress=progress)
     read = ~np.isin(np.arange(len(rows)), list(pictures.unreadable))
     return rows[read], faces.labels[read]

@@ -2,7 +2,9 @@
 
 import json
 import platform
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +21,7 @@ def write_figures(figures: dict[str, float], folder: Path) -> None:
 
 
 def write_record(config: Config, folder: Path, me: Processes) -> None:
-    """Write config.toml and environment.json into the run's folder."""
+    """Write config.toml, with whole paths, and environment.json into the run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         "evenface": evenface.__version__,
@@ -33,4 +35,15 @@ def write_record(config: Config, folder: Path, me: Processes) -> None:
         "gpu": torch.cuda.get_device_name() if me.device.type == "cuda" else None,
     }
     (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
-    (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    (folder / "config.toml").write_text(to_toml(_absolute(config)), encoding="utf-8")
+
+
+def _absolute(setting: Any) -> Any:
+    """The same, from whatever folder it is read."""
+    if isinstance(setting, Path):
+        return setting.absolute()
+    if isinstance(setting, tuple):
+        return tuple(map(_absolute, setting))
+    if is_dataclass(setting) and not isinstance(setting, type):
+        return replace(setting, **{f.name: _absolute(getattr(setting, f.name)) for f in fields(setting)})
+    return setting

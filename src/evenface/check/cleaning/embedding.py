@@ -1,7 +1,6 @@
 """The embeddings of the pictures that are checked."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +9,10 @@ from evenface.check.cleaning.faces import Faces
 from evenface.check.scan import Seen
 from evenface.check.sets import PictureSet
 from evenface.errors import UserError
-from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.embed import Flip, Progress, embed
 from evenface.evaluation.images import ImageSet
-from evenface.evaluation.metrics import Reading
 from evenface.evaluation.models import Model
-from evenface.evaluation.results import Result
 from evenface.evaluation.store import embed_into, read_stored, slug
-
-
-@dataclass(frozen=True)
-class _Set:
-    """The whole pictures of a set, as a store of embeddings takes them."""
-
-    name: str
-    images: ImageSet
-    conventions: Mapping[str, str]
-    sources: Sequence[Path] = field(default=())
-
-    def score(self, embeddings: Embeddings, reading: Reading = "conservative") -> list[Result]:
-        """None: it is no benchmark."""
-        return []
 
 
 class _Packed(ImageSet):
@@ -92,11 +74,12 @@ def embedded(
                     progress=each,
                 )
             else:
-                said = {"crop": pictures.crop}
                 rows, _ = embed_into(
                     store / (slug(model.name) or "model"),
+                    pictures.label,
                     model.embedder,
-                    _Set(pictures.label, images, said),
+                    images,
+                    pictures.crop,
                     flip,
                     model.fingerprint,
                     batch_size=batch_size,

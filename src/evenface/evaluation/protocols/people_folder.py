@@ -116,12 +116,13 @@ def people_folder(
         opened = said | {"non-mated": f"{len(left_out):,} of {len(count):,} people, drawn by seed {seed}"}
         gallery, probes = pictures[enrolled & ~stranger], pictures[stranger | ~enrolled]
         searches.append(Search(f"{name} 1:N open set", gallery, probes, opened))
+    paths = faces.paths  # once: it goes over all pictures
     return PeopleFolder(
         name=name,
         images=ImageSet(
             root,
-            [path.relative_to(root).as_posix() for path in faces.paths],
-            lambda i: read_image(faces.paths[i]),
+            [path.relative_to(root).as_posix() for path in paths],
+            lambda i: read_image(paths[i]),
         ),
         people=who,
         searches=searches,

@@ -1,0 +1,77 @@
+"""A trained model as an ONNX file, which any runtime reads and this library measures."""
+
+import json
+import logging
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from evenface.backbones.saved import load_model
+from evenface.errors import UserError
+from evenface.evaluation.onnx_embedder import FORMAT, OnnxEmbedder
+
+_MOST = 1e-4  # relative difference of two embeddings that rounding may make
+
+
+def export(run: Path, file: Path) -> float:
+    """Write the model of a run's folder as ONNX: float32 images (N, C, H, W) to embeddings (N, D), N free.
+
+    What it expects of a picture stands in the file's metadata. It is run once, by onnxruntime, beside
+    the model itself, before the file has its name.
+
+    Returns:
+        The largest difference of the embeddings of the two, over the length of the model's own.
+
+    Raises:
+        UserError: the folder has no model, the extra `onnx` is not installed, or the two differ.
+    """
+    net, card = load_model(run)
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise UserError(f"{file}: needs the extra onnx; run: pip install 'evenface[onnx]'") from None
+    shape = (card.format.channels, card.format.height, card.format.width)
+    images = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    with warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")  # of the exporter's own inner works
+        program = torch.onnx.export(
+            net,
+            (images,),
+            input_names=["images"],
+            output_names=["embeddings"],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props[FORMAT] = json.dumps(asdict(card.format))
+    unfinished = file.with_name(f"unfinished-{file.name}")
+    program.save(str(unfinished))
+    with torch.inference_mode():
+        own = net(images[:2]).numpy()
+    there = OnnxEmbedder(unfinished)(images[:2].numpy())
+    apart = float((np.linalg.norm(there - own, axis=1) / np.linalg.norm(own, axis=1)).max())
+    if not apart < _MOST:
+        unfinished.unlink()
+        raise UserError(
+            f"{file}: onnxruntime's embeddings differ from the model's by {apart:.1e} of their length; try "
+            "another version of onnxscript or onnxruntime"
+        )
+    unfinished.replace(file)
+    return apart
+
+
+class _quiet:
+    """Without the exporter's notes on what else could be installed."""
+
+    def __enter__(self) -> None:
+        self._log = logging.getLogger("torch.onnx")
+        self._level = self._log.level
+        self._log.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        self._log.setLevel(self._level)

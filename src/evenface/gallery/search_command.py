@@ -1,0 +1,192 @@
+"""`evenface search`."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from evenface.data import FaceSet, read_folder
+from evenface.errors import UserError, require_range, require_writable
+from evenface.evaluation.benchmark import Embeddings
+from evenface.evaluation.embed import Flip, embed
+from evenface.evaluation.embed import Progress as Show
+from evenface.evaluation.images import Image, ImageSet
+from evenface.evaluation.models import Model, open_model
+from evenface.evaluation.store import embed_into
+from evenface.faces import read_image
+from evenface.gallery.pictures import pictures_below
+from evenface.gallery.rule import Rule, read_rule
+from evenface.gallery.search import nearest_people
+
+HELP = """Who is on a picture? Each probe is searched in a gallery of people.
+
+examples
+  evenface search runs/mine staff/ visitor.jpg              staff/<person>/<image>
+  evenface search runs/mine staff/ door/ --csv found.csv    all pictures below door/
+  evenface search runs/mine staff/ door/ --store emb        keeps the gallery's embeddings for the next call
+  evenface search runs/mine staff/ a.jpg --fmr 1e-4
+
+A person is the mean of the normalised embeddings of the pictures. Whoever is nearest is named if the cosine
+reaches the threshold of `evenface calibrate`. That holds for two pictures, and N people give a stranger N
+chances: for a large gallery choose a lower FMR, and measure with `evenface evaluate --people`. Pictures must
+be aligned; nothing is detected here.
+
+The exit code is 0 if somebody was found for every probe, 1 if not, 2 if there is no answer."""
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Which model, who is known, who is looked for."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run, calibrated by `evenface calibrate`."""
+    gallery: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
+    """Folder of the people who are known, GALLERY/<person>/<image>."""
+    probes: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PROBE ...")]
+    """Pictures, or folders of pictures at any depth."""
+    top: int = 3
+    """How many people to name of each probe, 1 or more."""
+    fmr: float | None = None
+    """The false match rate, one of those calibrated; by default 1e-3."""
+    threshold: float | None = None
+    """A cosine, -1 to 1, in place of a calibrated one."""
+    flip: Flip | None = None
+    """With --threshold, the mirror image's part in an embedding, by default sum; else as calibrated."""
+    store: Path | None = None
+    """Keep the gallery's embeddings in this folder, or take them from there if nothing changed."""
+    csv: Path | None = None
+    """Write a table too: probe, rank, person, cosine, and whether it reaches the threshold (1 or 0)."""
+    workers: int = 2
+    """Threads that read pictures."""
+
+
+def run(words: list[str]) -> int:
+    """Search and print; 0 if somebody was found for every probe, 1 otherwise."""
+    options = tyro.cli(SearchOptions, args=words, prog="evenface search", description=HELP)
+    require_range("--top", options.top, 1, 2**31)
+    if options.csv is not None:
+        require_writable("--csv", options.csv)
+    rule = read_rule(options.run, options.fmr, options.threshold, options.flip)
+    model = open_model(str(options.run))
+    if model.embedder is None:
+        raise UserError(f"{options.run}: stored embeddings embed no probes; give the folder of a run")
+    paths = _probes(options.probes)
+    faces = read_folder(options.gallery, field="GALLERY")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        shown = partial(_show, progress, progress.add_task("gallery"))
+        known = _gallery(options, rule.flip, model, faces, shown)
+        shown = partial(_show, progress, progress.add_task("probes"))
+        rows = embed(
+            model.embedder,
+            _Probes(paths, rule),
+            rule.flip,
+            workers=options.workers,
+            names=paths,
+            progress=shown,
+        )
+    people, cosines = nearest_people(rows, known, faces.labels, options.top)
+    names = [[faces.identities[k] for k in row] for row in people]
+    _print(paths, names, cosines, rule, len(faces.identities))
+    if options.csv is not None:
+        _write(options.csv, paths, names, cosines, rule)
+    return 0 if (cosines[:, 0] >= rule.threshold).all() else 1
+
+
+def _probes(given: Sequence[Path]) -> list[Path]:
+    if not given:
+        raise UserError("PROBE: name a picture, or a folder of pictures, that is looked for")
+    found = []
+    for path in given:
+        images = pictures_below(path, "PROBE") if path.is_dir() else None
+        found += [path] if images is None else [path / name for name in images.names]
+    return found
+
+
+class _Probes:
+    """The probes as they are read; says of the first that is of another size than the calibration's."""
+
+    def __init__(self, paths: Sequence[Path], rule: Rule):
+        self.paths, self.rule, self.warned = paths, rule, False
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Image:
+        image = read_image(self.paths[index])
+        warning = self.rule.warning(self.paths[index], *image.shape[:2])
+        if warning and not self.warned:
+            self.warned = True
+            print(f"evenface: {warning}", file=sys.stderr)
+        return image
+
+
+def _gallery(options: SearchOptions, flip: Flip, model: Model, faces: FaceSet, shown: Show) -> Embeddings:
+    """(M, D) raw embeddings of the gallery's pictures."""
+    assert model.embedder is not None
+    paths = faces.paths
+    names = [path.relative_to(options.gallery).as_posix() for path in paths]
+    images = ImageSet(options.gallery, names, lambda index: read_image(paths[index]))
+    if options.store is None:
+        return embed(model.embedder, images, flip, workers=options.workers, names=names, progress=shown)
+    rows, _ = embed_into(
+        options.store,
+        options.gallery.resolve().name,
+        model.embedder,
+        images,
+        "pictures as they are",
+        flip,
+        model.fingerprint,
+        workers=options.workers,
+        progress=shown,
+    )
+    return rows
+
+
+def _print(
+    paths: Sequence[Path],
+    names: Sequence[Sequence[str]],
+    cosines: NDArray[np.float32],
+    rule: Rule,
+    people: int,
+) -> None:
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for path, who, values in zip(paths, names, cosines, strict=True):
+        first = f"{who[0]}, cosine {values[0]:.4f}"
+        if values[0] < rule.threshold:
+            first = f"nobody of the gallery; nearest {first}"
+        elif rule.interval is not None and values[0] <= rule.interval[1]:
+            first += ", within the threshold's 95 % interval: too close to rely on"
+        console.print(f"{path}: {first}")
+        for rank, (name, value) in enumerate(zip(who[1:], values[1:], strict=True), start=2):
+            console.print(f"  {rank}. {name}, {value:.4f}")
+    console.print(f"threshold: cosine >= {rule.threshold:.4f}\n{rule.words}")
+    if people > 1:
+        console.print(f"  of two pictures; {people:,} people give a stranger {people:,} chances")
+
+
+def _write(
+    file: Path,
+    paths: Sequence[Path],
+    names: Sequence[Sequence[str]],
+    cosines: NDArray[np.float32],
+    rule: Rule,
+) -> None:
+    with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["probe", "rank", "person", "cosine", "found"])
+        for path, who, values in zip(paths, names, cosines, strict=True):
+            for rank, (name, value) in enumerate(zip(who, values, strict=True), start=1):
+                writer.writerow([path, rank, name, f"{value:.6f}", int(value >= rule.threshold)])
+
+
+def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)

@@ -1,0 +1,204 @@
+"""`evenface export`, `embed` and `search`: what comes out is the model's own, by other means than theirs."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.testing import assert_allclose
+
+from evenface.backbones.saved import load_model
+from evenface.cli import main
+from evenface.errors import UserError
+from evenface.evaluation.models import open_model
+from evenface.evaluation.onnx_embedder import FORMAT, OnnxEmbedder
+from evenface.evaluation.torch_embedder import TorchEmbedder
+from evenface.faces import InputFormat, read_image
+from evenface.gallery.search import nearest_people
+
+
+def own(run: Path, paths: list[Path]) -> np.ndarray:
+    """Raw embeddings with the mirror image's added, one picture at a time."""
+    net, card = load_model(run)
+    rows = []
+    for path in paths:
+        fitted = card.format.fit(read_image(path))
+        both = card.format.normalise(np.stack([fitted, fitted[:, ::-1]]))
+        rows.append(TorchEmbedder(net, card.format)(both).sum(0))
+    return np.stack(rows)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run and its ONNX file; the exporter takes seconds."""
+    from .conftest import save_tiny
+
+    folder = tmp_path_factory.mktemp("exported")
+    run = save_tiny(folder)
+    assert main(["export", str(run), str(folder / "model.onnx")]) == 0
+    return run, folder / "model.onnx"
+
+
+def test_the_file_gives_the_models_embeddings_and_says_what_it_expects(exported, people, capsys):
+    run, file = exported
+    model, paths = open_model(str(file)), sorted(people.glob("p0/*.png"))
+    assert model.embedder.format == InputFormat(32, 32, "gray")
+    for count in (1, 3, 8):
+        images = InputFormat(32, 32, "gray").normalise(
+            np.stack([InputFormat(32, 32, "gray").fit(read_image(path)) for path in paths[:count]])
+        )
+        expected = TorchEmbedder(load_model(run)[0], InputFormat(32, 32, "gray"))(images)
+        assert_allclose(model.embedder(images), expected, rtol=1e-4, atol=1e-5)
+    assert [path.name for path in file.parent.iterdir() if path.is_file()] == ["model.onnx"]
+    assert main(["export", str(run), str(file)]) == 0  # replaces it
+    said = capsys.readouterr().out
+    assert "tiny, " in said and "float32 (N, 1, 32, 32) to embeddings float32 (N, 8)" in said
+    assert "32x32 gray, (x-127.5)/127.5" in said
+
+
+def test_the_files_own_word_is_not_overridden(exported, tmp_path):
+    with pytest.raises(UserError, match=r"says itself that it expects 32x32 gray.* leave --size"):
+        OnnxEmbedder(exported[1], InputFormat(32, 32, "gray", "128"))
+    assert OnnxEmbedder(exported[1], InputFormat(32, 32, "gray")).format == InputFormat(32, 32, "gray")
+    model = onnx.load(exported[1])
+    for words, says in (("{", "is broken"), ('{"high": 3}', "is broken"), ('{"height": 3}', "is broken")):
+        model.metadata_props[[one.key for one in model.metadata_props].index(FORMAT)].value = words
+        onnx.save(model, tmp_path / "broken.onnx")
+        with pytest.raises(UserError, match=says):
+            OnnxEmbedder(tmp_path / "broken.onnx")
+
+
+def test_a_file_that_differs_from_the_model_gets_no_name(run, tmp_path, monkeypatch, capsys):
+    call = OnnxEmbedder.__call__
+    monkeypatch.setattr(OnnxEmbedder, "__call__", lambda self, images: 1.001 * call(self, images))
+    assert main(["export", str(run), str(tmp_path / "model.onnx")]) == 2
+    assert "differ from the model's by 1.0e-03 of their length" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_wrong_words_of_export_are_told(run, tmp_path, capsys):
+    assert main(["export", str(run), str(tmp_path / "model.pt")]) == 2
+    assert "does not end in .onnx" in capsys.readouterr().err
+    assert main(["export", str(tmp_path), str(tmp_path / "model.onnx")]) == 2
+    assert "no trained model here" in capsys.readouterr().err
+    assert main(["export", str(run), str(tmp_path / "no/model.onnx")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_embeddings_of_a_folder_are_kept_and_made_once(run, people, tmp_path, capsys, monkeypatch):
+    deep = tmp_path / "My Faces/a/b"
+    shutil.copytree(people / "p0", deep)
+    shutil.copy(people / "p1/0.png", tmp_path / "My Faces/Z.PNG")
+    (tmp_path / "My Faces/.hidden.png").write_bytes(b"x")
+    (tmp_path / "My Faces/notes.txt").write_text("x")
+    words = ["embed", str(run), str(tmp_path / "My Faces"), "-o", str(tmp_path / "emb")]
+    assert main(words) == 0
+    assert f"{tmp_path / 'emb/my-faces.npy'}: 9 embeddings of 8 values" in capsys.readouterr().out
+    names = (tmp_path / "emb/my-faces.txt").read_text().splitlines()
+    assert names == ["Z.PNG", *(f"a/b/{number}.png" for number in range(8))]
+    rows = np.load(tmp_path / "emb/my-faces.npy")
+    assert_allclose(rows, own(run, [tmp_path / "My Faces" / name for name in names]), rtol=1e-4, atol=1e-5)
+    about = json.loads((tmp_path / "emb/my-faces.json").read_text())
+    assert about["model"] == str(run) and about["conventions"]["flip"] == "sum flip"
+    with monkeypatch.context() as patch:
+        patch.setattr(TorchEmbedder, "__call__", lambda *_: pytest.fail("made again"))
+        assert main(words) == 0
+    assert main([*words, "--flip", "none"]) == 0
+    assert not np.allclose(np.load(tmp_path / "emb/my-faces.npy"), rows)
+
+
+def test_wrong_words_of_embed_are_told(run, people, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for folder, says in (("no", "is not a folder"), ("empty", "no pictures below")):
+        assert main(["embed", str(run), str(tmp_path / folder), "-o", str(tmp_path / "emb")]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("evenface: FOLDER: ") and says in said
+    (tmp_path / "file").write_text("x")
+    assert main(["embed", str(run), str(people), "-o", str(tmp_path / "file")]) == 2
+    assert "-o: " in capsys.readouterr().err
+
+
+def test_the_nearest_people_by_loops():
+    rng = np.random.default_rng(0)
+    gallery, labels, probes = rng.normal(size=(20, 5)), np.arange(20) % 6, rng.normal(size=(7, 5))
+    people, cosines = nearest_people(probes, gallery, labels, 3)
+    for probe, who, values in zip(probes, people, cosines, strict=True):
+        found = []
+        for person in range(6):
+            template = sum(row / np.linalg.norm(row) for row in gallery[labels == person])
+            found.append(template @ probe / np.linalg.norm(template) / np.linalg.norm(probe))
+        order = sorted(range(6), key=lambda person: -found[person])[:3]
+        assert who.tolist() == order
+        assert_allclose(values, [found[person] for person in order], rtol=1e-5)
+    alike = nearest_people(probes[:1], np.repeat(probes[:1], 4, axis=0), np.arange(4), 9)
+    assert alike[0].tolist() == [[0, 1, 2, 3]] and (alike[1] <= 1).all()
+
+
+@pytest.fixture
+def calibrated(run, people) -> Path:
+    assert main(["calibrate", str(run), "--people", str(people), "--fmr", "1e-1", "1e-2"]) == 0
+    return run
+
+
+def test_probes_are_searched_by_the_calibrated_threshold(calibrated, people, tmp_path, capsys):
+    gallery, probes = tmp_path / "gallery", sorted(people.glob("*/7.png"))
+    shutil.copytree(people, gallery, ignore=shutil.ignore_patterns("7.png"))
+    threshold = json.loads((calibrated / "card.json").read_text())["notes"]["calibration"]["thresholds"][0]
+    words = ["search", str(calibrated), str(gallery), *map(str, probes), "--fmr", "1e-1"]
+    capsys.readouterr()
+    code = main([*words, "--csv", str(tmp_path / "found.csv"), "--top", "2"])
+    said = capsys.readouterr().out
+    rows = [own(calibrated, sorted((gallery / f"p{k}").iterdir())) for k in range(6)]
+    expected = nearest_people(
+        own(calibrated, probes), np.concatenate(rows), np.repeat(range(6), 7), 2
+    )  # which the test above holds
+    with open(tmp_path / "found.csv") as file:
+        table = list(csv.DictReader(file))
+    assert [row["person"] for row in table] == [f"p{k}" for k in expected[0].ravel()]
+    assert_allclose([float(row["cosine"]) for row in table], expected[1].ravel(), atol=1e-5)
+    assert [row["rank"] for row in table] == ["1", "2"] * 6
+    at = threshold["cosine"] if "cosine" in threshold else threshold["threshold"]
+    passes = expected[1] >= at
+    assert [row["found"] for row in table] == [str(int(value)) for value in passes.ravel()]
+    assert code == (0 if passes[:, 0].all() else 1)
+    assert f"threshold: cosine >= {at:.4f}" in said and "6 people give a stranger 6 chances" in said
+    for path, who, found in zip(probes, expected[0], passes[:, 0], strict=True):
+        assert f"{path}: {'' if found else 'nobody of the gallery; nearest '}p{who[0]}, cosine" in said
+
+
+def test_the_gallery_is_embedded_once_and_a_folder_is_probed_whole(
+    run, people, tmp_path, capsys, monkeypatch
+):
+    words = ["search", str(run), str(people), str(people / "p3"), "--threshold", "1"]
+    assert main([*words, "--store", str(tmp_path / "emb")]) == 1
+    first = capsys.readouterr()
+    assert first.out.count("nobody of the gallery") == 8
+    assert "0.png is 40x40 pixels, not 112x112" in first.err and first.err.count("pixels") == 1
+    seen = []
+    call = TorchEmbedder.__call__
+    monkeypatch.setattr(
+        TorchEmbedder, "__call__", lambda self, images: seen.append(len(images)) or call(self, images)
+    )
+    assert main([*words, "--store", str(tmp_path / "emb")]) == 1
+    assert capsys.readouterr().out == first.out and sum(seen) == 16  # the probes and their mirror images
+    assert main([*words[:-1], "-1"]) == 0
+
+
+def test_wrong_words_of_search_are_told(run, people, tmp_path, capsys):
+    words = ["search", str(run), str(people), str(people / "p0/0.png")]
+    for more, says in (
+        ([], "calibrate"),
+        (["--threshold", "2"], "--threshold: 2 is no cosine"),
+        (["--threshold", "0.5", "--fmr", "1e-3"], "give one of them"),
+        (["--threshold", "0.5", "--top", "0"], "--top: 0 is outside"),
+        (["--threshold", "0.5", "--csv", str(tmp_path / "no/a.csv")], "there is no folder"),
+    ):
+        assert main([*words, *more]) == 2
+        assert says in capsys.readouterr().err
+    assert main([*words[:3], "--threshold", "0.5"]) == 2
+    assert "PROBE: name a picture" in capsys.readouterr().err
+    assert main([*words[:2], str(tmp_path / "no"), words[3], "--threshold", "0.5"]) == 2
+    assert "GALLERY: " in capsys.readouterr().err
