@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from evenface.errors import UserError, make_folder
+from evenface.errors import UserError
 from evenface.lab.config import LabConfig, SourceName
 from evenface.lab.run import run
+from evenface.training.alone import alone
 from evenface.training.arguments import parse_as
 from evenface.training.config import to_toml
 
@@ -35,17 +36,17 @@ def lab(words: list[str], recipe: Path | None, output: Path | None) -> int:
         raise UserError("-o: name the folder that the run is written to, for example -o runs/lab")
     if (output / "figures.json").exists():
         raise UserError(f"{output}: already has a run; name another -o")
-    make_folder("-o", output)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with alone(output, "evenface lab"):
+        with Progress(console=Console(stderr=True), transient=True) as progress:
 
-        def shown(name: SourceName) -> "partial[None]":
-            return partial(_show, progress, progress.add_task(f"features of {name}"))
+            def shown(name: SourceName) -> "partial[None]":
+                return partial(_show, progress, progress.add_task(f"features of {name}"))
 
-        sets, figures = run(config, shown)
-    (output / "config.toml").write_text(to_toml(config), encoding="utf-8")
-    unfinished = output / "figures.json.unfinished"  # figures.json is there whole, or not at all
-    unfinished.write_text(json.dumps(figures, indent=2) + "\n")
-    unfinished.replace(output / "figures.json")
+            sets, figures = run(config, shown)
+        (output / "config.toml").write_text(to_toml(config), encoding="utf-8")
+        unfinished = output / "figures.json.unfinished"  # figures.json is there whole, or not at all
+        unfinished.write_text(json.dumps(figures, indent=2) + "\n")
+        unfinished.replace(output / "figures.json")
     print(sets)
     for name, value in figures.items():
         print(f"  {name:22} {value:.4f}")
