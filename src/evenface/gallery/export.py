@@ -3,6 +3,8 @@
 import json
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,8 +38,7 @@ def export(run: Path, file: Path) -> float:
         raise UserError(f"{file}: needs the extra onnx; run: pip install 'evenface[onnx]'") from None
     shape = (card.format.channels, card.format.height, card.format.width)
     images = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")  # of the exporter's own inner works
+    with _quiet():
         program = torch.onnx.export(
             net,
             (images,),
@@ -65,13 +66,15 @@ def export(run: Path, file: Path) -> float:
     return apart
 
 
-class _quiet:
-    """Without the exporter's notes on what else could be installed."""
-
-    def __enter__(self) -> None:
-        self._log = logging.getLogger("torch.onnx")
-        self._level = self._log.level
-        self._log.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        self._log.setLevel(self._level)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's notes on its own inner works and on what else could be installed."""
+    log = logging.getLogger("torch.onnx")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)

@@ -21,7 +21,7 @@ from evenface.evaluation.embed import Flip, embed
 from evenface.evaluation.embed import Progress as Show
 from evenface.evaluation.images import Image, ImageSet
 from evenface.evaluation.models import Model, open_model
-from evenface.evaluation.store import embed_into
+from evenface.evaluation.store import embed_into, slug
 from evenface.faces import read_image
 from evenface.gallery.pictures import pictures_below
 from evenface.gallery.rule import Rule, read_rule
@@ -139,7 +139,7 @@ def _gallery(options: SearchOptions, flip: Flip, model: Model, faces: FaceSet, s
         return embed(model.embedder, images, flip, workers=options.workers, names=names, progress=shown)
     rows, _ = embed_into(
         options.store,
-        options.gallery.resolve().name,
+        slug(options.gallery.resolve().name) or "gallery",
         model.embedder,
         images,
         "pictures as they are",
