@@ -81,18 +81,21 @@ def run(words: list[str]) -> int:
         raise UserError(f"{options.run}: stored embeddings embed no probes; give the folder of a run")
     paths = _probes(options.probes)
     faces = read_folder(options.gallery, field="GALLERY")
+    probes = _Probes(paths, rule)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         shown = partial(_show, progress, progress.add_task("gallery"))
         known = _gallery(options, rule.flip, model, faces, shown)
         shown = partial(_show, progress, progress.add_task("probes"))
         rows = embed(
             model.embedder,
-            _Probes(paths, rule),
+            probes,
             rule.flip,
             workers=options.workers,
             names=paths,
             progress=shown,
         )
+    if probes.warnings:
+        print(f"evenface: {probes.warnings[min(probes.warnings)]}", file=sys.stderr)
     people, cosines = nearest_people(rows, known, faces.labels, options.top)
     names = [[faces.identities[k] for k in row] for row in people]
     _print(paths, names, cosines, rule, len(faces.identities))
@@ -112,10 +115,11 @@ def _probes(given: Sequence[Path]) -> list[Path]:
 
 
 class _Probes:
-    """The probes as they are read; says of the first that is of another size than the calibration's."""
+    """The probes as they are read; keeps what is to be said of those of another size than calibration's."""
 
     def __init__(self, paths: Sequence[Path], rule: Rule):
-        self.paths, self.rule, self.warned = paths, rule, False
+        self.paths, self.rule = paths, rule
+        self.warnings: dict[int, str] = {}  # by probe: threads read them, in no order
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -123,9 +127,8 @@ class _Probes:
     def __getitem__(self, index: int) -> Image:
         image = read_image(self.paths[index])
         warning = self.rule.warning(self.paths[index], *image.shape[:2])
-        if warning and not self.warned:
-            self.warned = True
-            print(f"evenface: {warning}", file=sys.stderr)
+        if warning:
+            self.warnings[index] = warning
         return image
 
 
