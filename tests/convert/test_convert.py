@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenface.convert import Checksum, ConvertConfig, convert, verify
-from evenface.convert.checksum import beside, checksum
+from evenface.convert.checksum import checksum
 from evenface.convert.conversion import _order
 from evenface.convert.pictures import CHUNK, SUFFIXES, THREADS, read_ahead, with_suffix
 from evenface.data import FaceSet, Pictures, read, read_folder
+from evenface.data.finished import beside
 from evenface.data.readers.folder import SUFFIXES as READ
 from evenface.data.writers import WRITERS
 from evenface.errors import UserError
@@ -198,6 +199,9 @@ def test_a_killed_conversion_goes_on(
             assert child.exitcode == -signal.SIGKILL
         assert not beside(output, "checksum.json").exists()
         torn(output)
+        # Some of these would read as a set that is whole: of the first people, or of the first shards.
+        with pytest.raises(UserError, match=r"^data.root: .*new.* was not finished; repeat the call"):
+            read(output)
     again = convert(source, output, ConvertConfig(to))
     assert again.checksum == result.checksum
     assert (again.already > 0) == (sum(kills) > 5)

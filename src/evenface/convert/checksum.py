@@ -9,6 +9,7 @@ import numpy as np
 
 from evenface.convert.pictures import Picture, read_ahead
 from evenface.data import FaceSet, read
+from evenface.data.finished import CHECKSUM, beside
 from evenface.data.writers.folder import read_renamed
 from evenface.errors import UserError
 from evenface.faces import UnreadableImage
@@ -56,18 +57,13 @@ def checksum(
     return total
 
 
-def beside(output: Path, what: str) -> Path:
-    """Where a file about a set lies: in its folder, or beside its file under the same name."""
-    return output.with_name(f"{output.stem}.{what}") if output.suffix.lower() == ".rec" else output / what
-
-
 def read_recorded(output: Path, field: str) -> tuple[str, int]:
     """The checksum that was written with a set, in hexadecimal, and how many pictures it was of.
 
     Raises:
         UserError: there is none, or it is damaged; begins with `field`.
     """
-    path = beside(output, "checksum.json")
+    path = beside(output, CHECKSUM)
     try:
         found = json.loads(path.read_bytes())
         return str(found["sha256"]), int(found["pictures"])

@@ -11,10 +11,11 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from evenface.convert.checksum import Checksum, Progress, beside
+from evenface.convert.checksum import Checksum, Progress
 from evenface.convert.journal import Journal
 from evenface.convert.pictures import read_ahead
 from evenface.data import Corrupt, FaceSet
+from evenface.data.finished import CHECKSUM, JOURNAL, beside
 from evenface.data.writers import WRITERS
 from evenface.errors import UserError, unknown
 from evenface.faces import UnreadableImage
@@ -79,7 +80,7 @@ def convert(
     about = {"source": source, "set": fingerprint(faces), "to": config.to, "check": config.check}
     if config.to == "shards":
         about["shuffle"] = config.shuffle
-    path = beside(output, "journal.jsonl")
+    path = beside(output, JOURNAL)
     try:
         _require_free(output, path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ def _write(
         total, done, state = Checksum(last["pictures"], int(last["sum"], 16)), last["done"], last["state"]
     skipped = [one for position in journal.positions for one in position["skipped"]]
     result = Conversion(total, skipped, done)
-    if done == len(faces) and beside(output, "checksum.json").exists():
+    if done == len(faces) and beside(output, CHECKSUM).exists():
         return result
     writer = WRITERS[config.to].writer(output, faces.identities, state)
     noted, told = monotonic(), len(skipped)
@@ -134,7 +135,7 @@ def _write(
             note()
     note()
     writer.close()
-    _record(beside(output, "checksum.json"), total, config.to)
+    _record(beside(output, CHECKSUM), total, config.to)
     return result
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from evenface.data.faceset import FaceSet, natural
+from evenface.data.finished import require_finished
 from evenface.data.pictures import Files
 from evenface.errors import UserError
 
@@ -23,13 +24,15 @@ def read_folder(root: Path, *, field: str = "data.root") -> FaceSet:
     `field` is what the user set to `root`: error messages begin with it.
 
     Raises:
-        UserError: `root` is no folder, holds no folder with images, or a folder cannot be opened.
+        UserError: `root` is no folder, holds no folder with images, a folder cannot be opened, or it is a
+            conversion that was not finished.
     """
     try:
         if not root.is_dir():
             raise UserError(
                 f"{field}: {root} is not a folder; give the folder that holds one folder a person"
             )
+        require_finished(root, field)
         people = sorted(_folders(root), key=natural)
         counts: list[int] = []
         pictures = Files(_below(root, people, counts), root)

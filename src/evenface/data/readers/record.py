@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.data.faceset import FaceSet
+from evenface.data.finished import require_finished
 from evenface.data.pictures import Names, Pictures
 from evenface.data.readers.record_list import Listed, read_lst
 from evenface.data.recordio import INEXACT, LONGEST, MAGIC, heads, image_of, read_record, scan
@@ -52,8 +53,10 @@ def read_records(path: Path, *, field: str = "data.root") -> FaceSet:
 
     Raises:
         UserError: a file cannot be read, or is not as it should be; names the record and its first byte.
+            It is a conversion that was not finished.
     """
     rec = path / "train.rec" if path.is_dir() else path
+    require_finished(rec, field)
     try:
         records = _open(rec, field)
         pictures, labels = _by_ranges(records) or _by_headers(records)

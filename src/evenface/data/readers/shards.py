@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from evenface.data.faceset import FaceSet
+from evenface.data.finished import require_finished
 from evenface.data.fetch import NotThere, cached, fetch
 from evenface.data.pictures import Names, Pictures
 from evenface.data.readers.folder import SUFFIXES
@@ -126,7 +127,8 @@ def read_shards(path: Path, *, field: str = "data.root") -> FaceSet:
     once (see `ShardIndex`). A shard on the web without an index there is fetched now, others when first read.
 
     Raises:
-        UserError: nothing there, or a shard or sample that is not as it should be; see `samples`.
+        UserError: nothing there, a folder that a conversion has not finished, or a shard or sample that is
+            not as it should be; see `samples`.
     """
     shards = _listed(path, field)
     with ThreadPoolExecutor(8) as pool:  # of small files, the wait is for the answer
@@ -198,6 +200,7 @@ def _listed(path: Path, field: str) -> list[str]:
     if re.match("https?:/", str(path)):
         raise UserError(f"{field}: {path} is an address; write it into a file NAME.urls, and give that")
     if path.is_dir():
+        require_finished(path, field)
         if any(picture.suffix.lower() in SUFFIXES for picture in path.glob("*/*")):
             raise UserError(
                 f"{field}: {path} holds both tar shards and folders of pictures; "

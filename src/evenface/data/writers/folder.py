@@ -9,11 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from evenface.data.finished import CHECKSUM, JOURNAL
 from evenface.errors import UserError
 
 RENAMED = "renamed.jsonl"
 """A line {"stored": ..., "was": ...} for each person's folder and picture that could not keep its name."""
-BESIDE = ("checksum.json", "journal.jsonl", RENAMED)
+BESIDE = (CHECKSUM, JOURNAL, RENAMED)
 """Files that a conversion keeps beside the people's folders; no person's folder is called so."""
 LONGEST = 200
 """Bytes of a stored name; file systems take 255, and a number may follow."""
