@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evenface.compare.cells import _name, plan
 from evenface.compare.config import parse
 from evenface.errors import UserError
-from evenface.training.arguments import read_recipe
+from evenface.training.recipe import read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 COMPARISONS = [f for f in sorted(RECIPES.rglob("*.toml")) if "losses" in read_recipe(f)]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from evenface.compare.config import Comparison, Entry, Setting, from_names, parse, to_toml
 from evenface.errors import UserError
-from evenface.training.arguments import read_recipe
 from evenface.training.config import Named
+from evenface.training.recipe import read_recipe
 
 GRID = """
 recipe = "lab.toml"

@@ -145,12 +145,35 @@ def test_any_values_survive_the_file(tmp_path_factory, root, rate, clip, flag, s
         ("[[regularisers]]\nweight = 1\n", "regularisers are tables with a name"),
         ('[[regularisers]]\nname = "iam"\n' * 2, r"regularisers\.iam: is there twice"),
         ('[[regularisers]]\nname = "iam"\nwight = 1\n', r"did you mean regularisers\.iam\.weight"),
+        ('data.in_memory = "yes"', r"r\.toml: data\.in_memory: 'yes' does not fit; give true or false"),
+        ("data.in_memory = 1", r"data\.in_memory: 1 does not fit; give true or false"),
+        ("data.workers = 2.5", r"data\.workers: 2\.5 does not fit; give a whole number"),
+        ("data.root = 5", r"data\.root: 5 does not fit; give text"),
+        ('data.corrupt = "no"', r"""data\.corrupt: 'no' does not fit; give "stop" or "skip\""""),
+        ("data.exclude = [1]", r"data\.exclude: \[1\] does not fit; give a list, each text"),
+        ("data.augment.erase_area = [0.1]", r"\[0\.1\] does not fit; give a list of 2, each a number"),
+        ("train.epochs = true", r"train\.epochs: true does not fit; give a number"),
+        ("train.epochs = 1979-05-27", r"train\.epochs: 1979-05-27 does not fit; give a number"),
+        ("loss.lower = [1, 2]", r"loss\.lower: \[1, 2\] does not fit; give a number"),
+        ('loss.centre_upper = "big"', r"""centre_upper: 'big' does not fit; give a number or "auto\""""),
+        ("loss.name = 5", r"loss\.name: 5 does not fit; give text, as 'eqm'"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(tmp_path, content, words):
     (tmp_path / "r.toml").write_text(content)
     with pytest.raises(UserError, match=words):
         parse(recipe=tmp_path / "r.toml")
+
+
+def test_a_file_may_say_a_value_more_shortly(tmp_path):
+    (tmp_path / "r.toml").write_text(
+        'data.exclude = "x"\ntrain.milestones = 0.5\ntrain.epochs = 3\ninput.pixels = 128\n'
+        "loss.centre_upper = 1"
+    )
+    config = parse(recipe=tmp_path / "r.toml")
+    assert config.data.exclude == (Path("x"),) and config.train.milestones == (0.5,)
+    assert config.train.epochs == 3 and config.input.pixels == "128"
+    assert config.loss.options["centre_upper"] == 1
 
 
 def test_a_missing_file_is_named(tmp_path):

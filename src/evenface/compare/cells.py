@@ -17,8 +17,9 @@ from evenface.errors import UserError
 from evenface.lab.config import LabConfig
 from evenface.losses import regularisers
 from evenface.training import checkpoint
-from evenface.training.arguments import flags, parse_as, read_recipe
+from evenface.training.arguments import flags, parse_as
 from evenface.training.config import Config, tables
+from evenface.training.recipe import read_recipe
 
 RECIPE = "recipe.toml"
 """The comparison's own copy of the recipe, which the runs read."""

@@ -20,8 +20,8 @@ from evenface.compare.table import Table, finished, tabulate
 from evenface.compare.text import markdown, show
 from evenface.errors import UserError, require_range
 from evenface.training.alone import alone
-from evenface.training.arguments import read_recipe
 from evenface.training.precision import slow_here
+from evenface.training.recipe import read_recipe
 
 HELP = """Run a grid of losses x seeds x settings over one recipe, and compare.
 

@@ -20,6 +20,6 @@ def require_finished(output: Path, field: str) -> None:
     journal = beside(output, JOURNAL)
     if journal.is_file() and not beside(output, CHECKSUM).is_file():
         raise UserError(
-            f"{field}: {output} is a conversion that was not finished; repeat the call of `evenface convert`, "
-            f"which goes on, or delete {journal} to take what is there"
+            f"{field}: {output} is a conversion that was not finished; repeat the call of `evenface convert`,"
+            f" or delete {journal} to take what is there"
         )

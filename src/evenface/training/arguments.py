@@ -1,10 +1,8 @@
 """From a recipe file and the words of a command line to a `Config`, through one parser."""
 
 import inspect
-import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, field, fields, is_dataclass, make_dataclass, replace
-from difflib import get_close_matches
+from dataclasses import asdict, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -16,6 +14,7 @@ from evenface.errors import UserError, unknown
 from evenface.faces import InputFormat
 from evenface.losses.regularisers import REGULARISERS
 from evenface.training.config import Config, Named
+from evenface.training.recipe import read_recipe, require_settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -47,8 +46,8 @@ def parse_as(
     says of the backbone and the input is as in `start.run`, if that is given.
 
     Raises:
-        UserError: the file cannot be read, or has a table or key that is no setting;
-            `start.run` has no model.
+        UserError: the file cannot be read, or has a table or key that is no setting, or a
+            value of another type; `start.run` has no model.
         SystemExit: from the parser, for `--help` (0) and for words it does not know (2).
     """
     words = _with_names(words)
@@ -64,6 +63,8 @@ def parse_as(
         if not isinstance(table.get(choice, {}), dict):
             raise UserError(f"{recipe}: {choice} is a table or a name, for example {choice} = {default!r}")
         in_file = table.get(choice, {}).get("name", default)
+        if not isinstance(in_file, str):
+            raise UserError(f"{recipe}: {choice}.name: {in_file!r} does not fit; give text, as {default!r}")
         name = _last(words, f"--{choice}.name") or in_file
         if name not in entries:
             raise unknown(choice, name, entries)
@@ -78,7 +79,7 @@ def parse_as(
         _settings_of_regularisers(dict.fromkeys([*table["regularisers"], *added])),
     )
     if recipe:
-        _require_known(table, arguments, recipe)
+        require_settings(table, arguments, recipe)
     taken: dict[str, Any] = {}
     if old:
         options = old.options if chosen["backbone"] == old.backbone else {}
@@ -227,32 +228,6 @@ def _last(words: list[str], flag: str) -> str | None:
         elif word.startswith(flag + "="):
             found = word.partition("=")[2]
     return found
-
-
-def read_recipe(recipe: Path) -> dict[str, Any]:
-    """A recipe file's tables; UserError where it cannot be read."""
-    try:
-        with open(recipe, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise UserError(f"{recipe}: {error.strerror}; give a recipe file, or a folder of people") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{recipe}: not a TOML file: {error}") from None
-
-
-def _require_known(table: dict[str, Any], kind: Any, recipe: Path, path: str = "") -> None:
-    known = {f.name: f for f in fields(kind)}
-    for name, value in table.items():
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {path}{near[0]}?" if near else f"choose from {', '.join(known)}"
-            raise UserError(f"{recipe}: {path}{name} is not a setting; {hint}")
-        inner = known[name].type
-        if isinstance(value, dict) != is_dataclass(inner):
-            kinds = ("a table", "a setting") if is_dataclass(inner) else ("a setting", "a table")
-            raise UserError(f"{recipe}: {path}{name} is {kinds[0]}, not {kinds[1]}")
-        if isinstance(value, dict):
-            _require_known(value, inner, recipe, f"{path}{name}.")
 
 
 def flags(table: dict[str, Any], path: str = "") -> list[str]:

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from evenface.data.faceset import FaceSet
-from evenface.data.finished import require_finished
 from evenface.data.fetch import NotThere, cached, fetch
+from evenface.data.finished import require_finished
 from evenface.data.pictures import Names, Pictures
 from evenface.data.readers.folder import SUFFIXES
 from evenface.data.shard_index import ShardIndex, index_file, keep_index, known_index, make_index, read_index
