@@ -64,6 +64,8 @@ def test_the_command_line_reads_the_same_fields() -> None:
         ({"effective_images": 0}, r"^data\.effective_images: 0 is outside its range, 1 to 1e\+12"),
         ({"effective_images": float("inf")}, r"^data\.effective_images: inf"),
         ({"shuffle_buffer": 100, "sampler": "pk"}, r"^data\.shuffle_buffer: .* not with pk"),
+        ({"images_per_person": 8}, r"^data\.images_per_person: goes with the pk sampler, not with random"),
+        ({"effective_images": 9.0, "sampler": "pk"}, r"^data\.effective_images: .* the effective sampler"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:

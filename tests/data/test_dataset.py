@@ -125,7 +125,8 @@ def test_corrupt_stop_raises_the_file_s_own_error(root: Path, workers: int) -> N
     dataset = FaceDataset(faces, FORMAT)
     with pytest.raises(UnreadableImage) as caught:
         list(loader(dataset, BatchPlan(faces.labels, 6), 0, 2, workers=workers))
-    assert str(caught.value) == f"{bad}: empty file"
+    assert str(caught.value).startswith(f"{bad}: empty file; mend it or delete it")
+    assert "set data.corrupt to skip" in str(caught.value)
     assert caught.value.place == str(bad)
     with pytest.raises(UnreadableImage, match=r"bob/2\.png: empty file"):
         dataset[faces.paths.index(bad), 0]
@@ -133,7 +134,7 @@ def test_corrupt_stop_raises_the_file_s_own_error(root: Path, workers: int) -> N
 
 def test_corrupt_stop_in_memory_stops_at_the_start(root: Path) -> None:
     (root / "bob" / "2.png").write_bytes(b"")
-    with pytest.raises(UnreadableImage, match=r"bob/2\.png: empty file"):
+    with pytest.raises(UnreadableImage, match=r"bob/2\.png: empty file; mend it or delete it"):
         FaceDataset(read_folder(root), FORMAT, in_memory=True)
 
 

@@ -75,3 +75,8 @@ def test_the_real_celebrities(data_root: Path) -> None:
     assert len(faces.identities) + len(held.identities) == 394 - len(overlap)
     assert notes[0].startswith(f"data.exclude: {len(overlap)} people ")
     assert notes[0].endswith("; 0 of the names listed are not in the set")
+
+
+def test_a_buffer_for_a_set_without_blocks_is_refused(make_faces: MakeFaces) -> None:
+    with pytest.raises(UserError, match=r"^data\.shuffle_buffer: is for shards and parquet, .*leave it out"):
+        load(DataConfig(root=make_faces(PEOPLE), shuffle_buffer=10), seed=0)

@@ -20,7 +20,10 @@ def parse(*words: str, recipe: Path | None = None) -> Config:
 
 
 def test_the_command_line_alone():
-    config = parse("--data.root", "faces", "--loss.lower", "0.55", "--train.milestones", "0.1", "0.2")
+    config = parse(
+        *("--data.root", "faces", "--loss.lower", "0.55"),
+        *("--train.schedule", "step", "--train.milestones", "0.1", "0.2"),
+    )
     assert config.data.root == Path("faces") and config.train.milestones == (0.1, 0.2)
     assert config.loss.name == "eqm" and config.loss.options["lower"] == 0.55
     assert config.loss.options["upper"] == 0.2 and config.loss.options["centre_upper"] == "auto"
@@ -167,8 +170,8 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path, content, words):
 
 def test_a_file_may_say_a_value_more_shortly(tmp_path):
     (tmp_path / "r.toml").write_text(
-        'data.exclude = "x"\ntrain.milestones = 0.5\ntrain.epochs = 3\ninput.pixels = 128\n'
-        "loss.centre_upper = 1"
+        'data.exclude = "x"\ntrain.schedule = "step"\ntrain.milestones = 0.5\ntrain.epochs = 3\n'
+        "input.pixels = 128\nloss.centre_upper = 1"
     )
     config = parse(recipe=tmp_path / "r.toml")
     assert config.data.exclude == (Path("x"),) and config.train.milestones == (0.5,)
@@ -188,6 +191,14 @@ def test_a_missing_file_is_named(tmp_path):
         (lambda: TrainConfig(batch_size=1), r"train\.batch_size"),
         (lambda: TrainConfig(ema=1.0), r"train\.ema"),
         (lambda: TrainConfig(milestones=(0.9, 0.5)), r"train\.milestones"),
+        (
+            lambda: TrainConfig(milestones=(0.2,)),
+            r"train\.milestones: are of the step schedule",
+        ),
+        (
+            lambda: Config(DataConfig(), evaluate=EvaluateConfig(every=9)),
+            r"every: there is nothing to",
+        ),
         (lambda: TrainConfig(optimizer="sdg"), r"train\.optimizer: 'sdg' is none of sgd, adamw"),
         (lambda: EvaluateConfig(every=-1), r"evaluate\.every"),
         (lambda: InputFormat(8, 8), r"input\.height"),

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from evenface import losses
 from evenface.backbones.saved import load_model
 from evenface.data import AugmentConfig, DataConfig
 from evenface.errors import UserError
-from evenface.training import arguments, checkpoint
+from evenface.evaluation.images import ImageSet
+from evenface.training import arguments, checkpoint, measure
 from evenface.training.alone import alone
 from evenface.training.config import Config, EvaluateConfig, Named, to_toml
 from evenface.training.diverged import Diverged
@@ -348,6 +350,18 @@ def test_one_held_out_person_is_refused(config: Config, tmp_path: Path):
     config = replace(config, data=replace(config.data, holdout=1))
     with pytest.raises(UserError, match=r"data\.holdout: one person makes no pair of two people"):
         train(config, tmp_path / "run", console=QUIET)
+
+
+def test_a_missing_picture_of_a_benchmark_is_told_before_the_first_step(
+    config: Config, tmp_path: Path, monkeypatch
+):
+    pictures = ImageSet(tmp_path, ["ann/1.jpg", "ann/2.jpg"], lambda index: np.zeros((9, 9, 3), np.uint8))
+    lfw = SimpleNamespace(images=pictures)
+    monkeypatch.setitem(measure.BENCHMARKS, "lfw", lambda root: lfw)
+    evaluate = replace(config.evaluate, lfw=tmp_path)
+    with pytest.raises(UserError, match=r"ann/1\.jpg: missing and 1 more of 2; unpack the whole set"):
+        train(replace(config, evaluate=evaluate), tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run/log.jsonl").exists()
 
 
 def test_measures_held_out_people_and_keeps_the_best(config: Config, tmp_path: Path):

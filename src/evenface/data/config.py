@@ -72,8 +72,13 @@ class DataConfig:
             require_range("data.imbalance", self.imbalance, 1, 1e6)
         if self.images and not self.imbalance:
             raise UserError("data.images: is the size of a cut; set data.imbalance too, 1 for a balanced set")
-        if self.shuffle_buffer and self.sampler != "random":
-            raise UserError(f"data.shuffle_buffer: goes with the random sampler, not with {self.sampler}")
+        for name, default, sampler in (
+            ("shuffle_buffer", 0, "random"),
+            ("images_per_person", 4, "pk"),
+            ("effective_images", 100.0, "effective"),
+        ):
+            if getattr(self, name) != default and self.sampler != sampler:
+                raise UserError(f"data.{name}: goes with the {sampler} sampler, not with {self.sampler}")
         for name, choices in (("corrupt", Corrupt), ("sampler", SamplerName), ("augment_on", AugmentOn)):
             if getattr(self, name) not in get_args(choices):
                 raise unknown(f"data.{name}", getattr(self, name), get_args(choices))

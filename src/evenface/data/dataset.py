@@ -143,7 +143,7 @@ class FaceDataset(Dataset[tuple[Tensor, int, int]]):
                 pixels[i] = self.format.fit(self.faces.pictures[i])
             except UnreadableImage as error:
                 if self.corrupt == "stop":
-                    raise
+                    raise with_cure(error) from None
                 self._unreadable[i] = error.with_traceback(None)
         return memory
 
@@ -171,13 +171,19 @@ def loader(
     )
     for batch in batches:
         if batch.skipped and dataset.corrupt == "stop":
-            raise batch.skipped[0]
+            raise with_cure(batch.skipped[0])
         if not len(batch):
             raise UserError(
                 f"data.corrupt: none of the {len(batch.skipped)} images of a batch can be read; "
                 f"the first is {batch.skipped[0]}"
             )
         yield batch
+
+
+def with_cure(error: UnreadableImage) -> UnreadableImage:
+    """The error of a picture at which a training stops, with what to do about it."""
+    cure = "mend it or delete it (`evenface check --train` finds all such), or set data.corrupt to skip"
+    return UnreadableImage(error.place, f"{error.why}; {cure}")
 
 
 def normalise(images: Tensor, format: InputFormat) -> Tensor:

@@ -53,6 +53,11 @@ def load(config: DataConfig, seed: int) -> tuple[FaceSet, FaceSet | None, list[s
         notes.append(f"data.imbalance: cut to {kept}, by the seed")
         faces = kept
     blocks = faces.pictures.blocks
+    if blocks is None and config.shuffle_buffer:
+        raise UserError(
+            f"data.shuffle_buffer: is for shards and parquet, and {config.list or config.root} is neither; "
+            "leave it out"
+        )
     if blocks is not None and not config.shuffle_buffer and len(set(blocks[[0, -1]])) > 1:
         notes.append(
             f"data.shuffle_buffer: the images lie in {len(np.unique(blocks)):,} blocks and are drawn from "

@@ -97,6 +97,8 @@ class TrainConfig:
                 raise UserError(
                     f"train.{name}: {getattr(self, name)!r} is none of {', '.join(get_args(kind))}"
                 )
+        if self.milestones != (0.5, 0.75, 0.9) and self.schedule != "step":
+            raise UserError(f"train.milestones: are of the step schedule, not of {self.schedule}")
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,14 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     start: StartConfig = field(default_factory=StartConfig)
+
+    def __post_init__(self) -> None:
+        measured = self.data.holdout or self.evaluate.lfw or self.evaluate.cfp or self.evaluate.geometry
+        if self.evaluate.every and not measured:
+            raise UserError(
+                "evaluate.every: there is nothing to measure; set data.holdout, evaluate.lfw, evaluate.cfp "
+                "or evaluate.geometry too"
+            )
 
 
 def tables(config: Any) -> dict[str, Any]:

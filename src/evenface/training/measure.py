@@ -31,7 +31,7 @@ class Measures:
             measured on the way.
 
     Raises:
-        UserError: a set is not as it should be, or one person alone is held out.
+        UserError: a set is not as it should be or lacks a picture, or one person alone is held out.
     """
 
     def __init__(self, config: Config, trained: FaceSet, held: FaceSet | None):
@@ -42,6 +42,8 @@ class Measures:
         self._sets: dict[str, Benchmark] = {
             name: BENCHMARKS[name](root) for name, root in roots.items() if root is not None
         }
+        for benchmark in self._sets.values():
+            benchmark.images.check()  # the first look would come after the last step
         self._trained = trained if evaluate.geometry else None
         self._held, self._input, self._flip = held, config.input, evaluate.flip
         self._corrupt = config.data.corrupt

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.data import Corrupt, FaceSet, Pictures
+from evenface.data.dataset import with_cure
 from evenface.evaluation.embed import Embedder, Flip, Progress, embed
 from evenface.faces import UnreadableImage
 
@@ -25,9 +26,9 @@ class Readable:
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         try:
             return self.pictures[index]
-        except UnreadableImage:
+        except UnreadableImage as error:
             if self.corrupt == "stop":
-                raise
+                raise with_cure(error) from None
             self.unreadable.add(index)
             return np.zeros((112, 112, 3), dtype=np.uint8)
 
