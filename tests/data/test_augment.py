@@ -276,6 +276,17 @@ def test_erase_paints_one_rectangle_of_the_area_asked_for() -> None:
         assert 0.45 < len(rows) / len(columns) < 2.2
 
 
+@pytest.mark.parametrize(("height", "width"), [(100, 100), (100, 40)])
+def test_a_large_part_is_erased_whole(height: int, width: int) -> None:
+    """Of more than half a square, no rectangle of 1:2 fits: it takes the nearest shape that does."""
+    image = np.full((height, width, 3), 200, np.uint8)
+    generator = rng()
+    config = AugmentConfig(flip=0, erase=1, erase_area=(0.8, 0.9))
+    for _ in range(50):
+        erased = (augment(image, config, generator) == ERASED).all(axis=2)
+        assert 0.78 < erased.mean() < 0.92
+
+
 @pytest.mark.parametrize(("field", "value"), [("low_resolution_least", 0), ("hue", 181), ("mask", -0.1)])
 def test_newer_options_have_ranges(field: str, value: float) -> None:
     with pytest.raises(UserError, match=rf"^data\.augment\.{field}: "):

@@ -124,6 +124,15 @@ def test_energy_against_loops(faces, block, monkeypatch):
     assert geometry.energy(torch.from_numpy(w)) == pytest.approx(np.mean(pairs))
 
 
+def test_energy_of_two_that_are_very_near():
+    """In float32 their cosine is 1; the sine of what is between them is known."""
+    angle = 1e-4
+    w = torch.tensor([[1.0, 0.0, 0.0], [1.0, angle, 0.0], [0.0, 0.0, 1.0]])
+    expected = (1 / angle + 2 / 2**0.5) / 3
+    assert geometry.energy(w) == pytest.approx(expected, rel=1e-4)
+    assert geometry.energy(w[[0, 0, 2]]) == np.inf
+
+
 @pytest.mark.parametrize("dimensions", [3, 8, 256])
 def test_energy_of_random_directions(dimensions):
     """On the ordinary sphere it is 1, as of a charged shell; elsewhere 2,000 drawn directions agree."""

@@ -232,7 +232,8 @@ def _erase(sample: Sample) -> Parameters:
     if rng.random() >= sample.config.erase:
         return None
     pixels = rng.uniform(*sample.config.erase_area) * height * width
-    ratio = 2 ** rng.uniform(-1, 1)  # height over width, from 1:2 to 2:1
+    ratio = 2 ** rng.uniform(-1, 1)  # height over width, from 1:2 to 2:1, where that fits into the picture
+    ratio = min(max(ratio, pixels / width**2), height**2 / max(pixels, 1))
     tall = min(height, round((pixels * ratio) ** 0.5))
     wide = min(width, round((pixels / ratio) ** 0.5))
     return rng.integers(height - tall + 1), rng.integers(width - wide + 1), tall, wide

@@ -4,6 +4,7 @@ from math import exp, inf, lgamma
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 _BLOCK = 2**24  # cells of a matrix of distances at once
 
@@ -14,10 +15,12 @@ def energy(directions: Tensor) -> float:
     Args:
         directions: (C, D) rows of length 1, C >= 2; infinite where two are the same.
     """
+    # In float32 two that are 1e-4 apart would be the same.
+    directions = normalize(directions.double())
     count, total = len(directions), 0.0
     rows = max(1, _BLOCK // count)
     for start in range(0, count, rows):
-        cosine = (directions[start : start + rows] @ directions.T).double()
+        cosine = directions[start : start + rows] @ directions.T
         own = torch.arange(len(cosine))
         cosine[own, start + own] = -inf  # a distance to itself counts nothing: 1 / inf
         total += float((2 - 2 * cosine).clamp(min=0).rsqrt().sum())
