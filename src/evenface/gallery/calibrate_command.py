@@ -143,6 +143,8 @@ def _trained_on(run: Path) -> Path | None:
 
 def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, completed=done, total=total)
+    if done == total:  # with many pictures what follows takes seconds too
+        progress.add_task("thresholds and intervals", total=None)
 
 
 def _print(console: Console, model: str, found: Calibration) -> None:
