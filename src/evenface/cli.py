@@ -33,6 +33,7 @@ usage: evenface COMMAND ...
   compare   losses x seeds x settings over one recipe, and a table with intervals
   picture   ten classes on the circle and the sphere, loss beside loss: a minute or two
   info      the losses and the backbones, with what they cost
+  recipes   the recipes that come with this, and what each is for
 
 examples
   evenface train my-faces/ -o runs/mine            a folder of people is enough
@@ -46,7 +47,7 @@ examples
   evenface train my-faces/ -o runs/mine                          my-faces/<person>/<image>
   evenface train faces_emore/ -o runs/mine                       train.rec, .tar shards, LMDB, Parquet
   evenface train my-faces/ --loss cosface --backbone iresnet18 -o runs/cosface
-  evenface train recipes/celeb-eqm.toml --data.root DIR --loss.lower 0.55 -o runs/lower
+  evenface train recipes/celeb-eqm-cpu.toml --data.root DIR --loss.lower 0.55 -o runs/lower
   evenface train --resume runs/mine                              goes on, bit for bit
   evenface train more-faces/ --start.run runs/mine -o runs/more  adds people to a trained model
   evenface train runs/mine/config.toml -o runs/again             repeats a run
@@ -96,6 +97,7 @@ def _run(words: list[str]) -> int:
         "compare": _compare,
         "picture": _picture,
         "info": _info,
+        "recipes": _recipes,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -125,6 +127,7 @@ def _run(words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> int:
+    from evenface.recipes import find_recipe
     from evenface.training import arguments
     from evenface.training.ended import how_to_go_on
     from evenface.training.loop import train
@@ -145,7 +148,7 @@ def _train(words: list[str]) -> int:
     elif source is not None and source.suffix != ".toml":
         words, recipe = ["--data.root", str(source), *words], None
     else:
-        recipe = source
+        recipe = source and find_recipe(source)
     config = arguments.parse(
         words, prog="evenface train [RECIPE.toml | FOLDER]", description=TRAIN, recipe=recipe
     )
@@ -226,9 +229,10 @@ def _check(words: list[str]) -> int:
 
 def _lab(words: list[str]) -> int:
     from evenface.lab.command import lab
+    from evenface.recipes import find_recipe
 
     output, words = _take(words, "-o", "--output")
-    recipe = Path(words.pop(0)) if words and not words[0].startswith("-") else None
+    recipe = find_recipe(Path(words.pop(0))) if words and not words[0].startswith("-") else None
     return lab(words, recipe, Path(output) if output else None)
 
 
@@ -258,6 +262,12 @@ def _picture(words: list[str]) -> int:
 
 def _info(words: list[str]) -> int:
     from evenface.info import run
+
+    return run(words)
+
+
+def _recipes(words: list[str]) -> int:
+    from evenface.recipes import run
 
     return run(words)
 

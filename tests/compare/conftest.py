@@ -62,7 +62,9 @@ def program(ledger: Path) -> str:
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
     """Write a comparison file beside a lab recipe."""
-    (tmp_path / "lab.toml").write_text('# a comment\n[lab]\ncut = "power"\nimbalance = 1\n')
+    (tmp_path / "lab.toml").write_text(
+        '# a comment\n[lab]\ncfp = "cfp"\nlfw = "lfw"\ncut = "power"\nimbalance = 1\n'
+    )
     (tmp_path / "train.toml").write_text('[data]\nroot = "people"\nholdout = 2\n')
 
     def written(text: str) -> Path:

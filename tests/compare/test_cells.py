@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenface.compare.cells import _name, plan
+from evenface import recipes
+from evenface.compare.cells import _name, plan, require_pictures
 from evenface.compare.config import parse
 from evenface.errors import UserError
 from evenface.training.recipe import read_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
-COMPARISONS = [f for f in sorted(RECIPES.rglob("*.toml")) if "losses" in read_recipe(f)]
+COMPARISONS = [f for f in sorted(recipes.FOLDER.rglob("*.toml")) if "losses" in read_recipe(f)]
 
 
 def cells_of(file: Path, folder: Path):
@@ -128,6 +128,22 @@ def test_mistakes_are_found_before_the_first_run(write, tmp_path, capsys):
         cells_of(write('recipe = "train.toml"\n' + grid), tmp_path)
 
 
+def test_pictures_that_nobody_named_are_asked_for_before_the_first_run(write, tmp_path):
+    grid = 'seeds = [0]\n[[losses]]\nname = "eqm"\n'
+    (tmp_path / "bare.toml").write_text("[lab]\n")
+    lab = cells_of(write('recipe = "bare.toml"\n' + grid), tmp_path)
+    with pytest.raises(UserError, match=r"^lab\.cfp: .*eqm.* needs the pictures of cfp; give --lab\.cfp DIR"):
+        require_pictures(lab)
+    cfp = 'flags = ["--lab.cfp", "x"]\n'
+    with pytest.raises(UserError, match=r"^lab\.lfw: .* needs the pictures of lfw"):
+        require_pictures(cells_of(write('recipe = "bare.toml"\n' + cfp + grid), tmp_path))
+    held = 'flags = ["--lab.cfp", "x", "--lab.holdout", "9"]\n'  # the test is of the training's own people
+    require_pictures(cells_of(write('recipe = "bare.toml"\n' + held + grid), tmp_path))
+    (tmp_path / "train.toml").write_text("[data]\nholdout = 2\n")
+    with pytest.raises(UserError, match=r"^data\.root: .* give --data\.root DIR"):
+        require_pictures(cells_of(write('recipe = "train.toml"\n' + grid), tmp_path))
+
+
 @pytest.mark.parametrize("file", COMPARISONS, ids=lambda f: f.stem)
 def test_the_comparisons_of_recipes_are_whole(file, tmp_path):
     comparison = parse(read_recipe(file), file.parent)
@@ -157,12 +173,12 @@ def test_done_means_whole_figures_of_the_same_settings(cell, write, tmp_path):
     assert cell.figures() is None
     file.write_text('{"eer": 0.25, "n": 3, "none": null, "nan": NaN, "inf": Infinity}')
     assert cell.figures() == {"eer": 0.25, "n": 3.0}
-    (tmp_path / "lab.toml").write_text('# another comment\n[lab]\ncut = "power"\n\nimbalance = 1.0\n')
+    (tmp_path / "lab.toml").write_text('# another comment\n[lab]\ncfp = "cfp"\nlfw = "lfw"\ncut = "power"\n\nimbalance = 1.0\n')
     again = write(
         'recipe = "lab.toml"\nseeds = [0, 1]\n[[losses]]\nname = "eqm"\nscale = 32.0\nlabel = "eqm"'
     )
     assert cells_of(again, tmp_path / "out")[0].figures() == cell.figures()  # said otherwise, the same run
-    (tmp_path / "lab.toml").write_text('[lab]\ncut = "power"\nimbalance = 2\n')
+    (tmp_path / "lab.toml").write_text('[lab]\ncfp = "cfp"\nlfw = "lfw"\ncut = "power"\nimbalance = 2\n')
     changed = cells_of(again, tmp_path / "out")[0]
     assert changed.folder == cell.folder and changed.figures() is None
     changed.prepare()

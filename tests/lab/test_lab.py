@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from evenface import recipes
 from evenface.cli import main
 from evenface.errors import UserError
 from evenface.evaluation.metrics import eer, tar_at_far
@@ -111,7 +112,7 @@ def test_a_loss_that_diverges_says_so():
         fit(settings(), faces)
 
 
-RECIPES = Path(__file__).parents[2] / "recipes/lab"
+RECIPES = recipes.FOLDER / "lab"
 
 
 def words(sets: dict[str, Path]) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -120,6 +121,21 @@ def plan(comparison: Comparison, folder: Path) -> list[Cell]:
             settings = tables(_seeded(config, seed))
             cells.append(Cell(setting_label, label, seed, place, command, start, settings))
     return cells
+
+
+def require_pictures(cells: Sequence[Cell]) -> None:
+    """Raise UserError if one of these runs was not told where its pictures lie."""
+    for cell in cells:
+        lab, data = cell.settings.get("lab"), cell.settings.get("data", {})
+        if lab is not None:
+            needed = [*lab["train"], *([] if lab["holdout"] else [lab["test"]])]
+            if absent := [name for name in needed if name not in lab]:
+                raise UserError(
+                    f"lab.{absent[0]}: {cell.title} needs the pictures of {absent[0]}; give "
+                    f"--lab.{absent[0]} DIR"
+                )
+        elif "root" not in data and "list" not in data:
+            raise UserError(f"data.root: {cell.title} has no pictures to train on; give --data.root DIR")
 
 
 def _words(comparison: Comparison, entry: Entry, setting: Setting | None) -> list[str]:

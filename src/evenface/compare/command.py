@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evenface.compare.cells import RECIPE, Cell, plan
+from evenface.compare.cells import RECIPE, Cell, plan, require_pictures
 from evenface.compare.config import Comparison, from_names, parse, to_toml
 from evenface.compare.files import write_summary, write_values
 from evenface.compare.page import write_page
@@ -19,6 +19,7 @@ from evenface.compare.runner import cores, run_all
 from evenface.compare.table import Table, finished, tabulate
 from evenface.compare.text import markdown, show
 from evenface.errors import UserError, require_range
+from evenface.recipes import find_recipe
 from evenface.training.alone import alone
 from evenface.training.precision import slow_here
 from evenface.training.recipe import read_recipe
@@ -26,7 +27,7 @@ from evenface.training.recipe import read_recipe
 HELP = """Run a grid of losses x seeds x settings over one recipe, and compare.
 
 examples
-  evenface compare recipes/lab/imbalances.toml --lab.cfp CFP --lab.lfw LFW -o runs/imbalances
+  evenface compare recipes/lab/scale.toml --lab.cfp CFP --lab.lfw LFW -o runs/scale
   evenface compare --recipe my.toml --losses eqm,cosface,arcface --seeds 3 --reference eqm -o runs/mine
   evenface compare runs/mine/comparison.toml -o runs/mine                 goes on, or repeats the table
   evenface compare runs/mine/comparison.toml -o runs/mine --table-only    the table so far; runs nothing
@@ -114,6 +115,7 @@ def _comparison(file: Path | None, options: CompareOptions) -> Comparison:
         name for name in ("recipe", "losses", "seeds", "reference") if getattr(options, name) is not None
     ]
     if file is not None:
+        file = find_recipe(file)
         if short:
             raise UserError(f"--{short[0]}: stands in {file}; change it there, or leave the file out")
         try:
@@ -124,7 +126,7 @@ def _comparison(file: Path | None, options: CompareOptions) -> Comparison:
     if options.recipe is None or options.losses is None:
         raise UserError("give a comparison file, or --recipe RECIPE --losses NAME,NAME,...")
     seeds = 3 if options.seeds is None else options.seeds
-    return from_names(options.recipe, options.losses, seeds, options.reference)
+    return from_names(find_recipe(options.recipe), options.losses, seeds, options.reference)
 
 
 def _require_own(folder: Path) -> None:
@@ -144,6 +146,7 @@ def _run(
     if jobs is not None:
         require_range("jobs", jobs, 1, 1024)
     recipe = comparison.recipe.read_bytes()
+    require_pictures([cell for cell in cells if cell.figures() is None])
     with alone(folder, "evenface compare"):
         (folder / RECIPE).write_bytes(recipe)
         own = to_toml(replace(comparison, recipe=Path(RECIPE)))

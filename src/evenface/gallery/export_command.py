@@ -13,7 +13,7 @@ from evenface.gallery.export import export
 
 HELP = """A trained model as an ONNX file, for runtimes without PyTorch; needs the extra onnx.
 
-example
+examples
   evenface export runs/mine model.onnx
   evenface evaluate model.onnx --lfw LFW        the same numbers
 
