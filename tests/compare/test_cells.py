@@ -173,7 +173,9 @@ def test_done_means_whole_figures_of_the_same_settings(cell, write, tmp_path):
     assert cell.figures() is None
     file.write_text('{"eer": 0.25, "n": 3, "none": null, "nan": NaN, "inf": Infinity}')
     assert cell.figures() == {"eer": 0.25, "n": 3.0}
-    (tmp_path / "lab.toml").write_text('# another comment\n[lab]\ncfp = "cfp"\nlfw = "lfw"\ncut = "power"\n\nimbalance = 1.0\n')
+    (tmp_path / "lab.toml").write_text(
+        '# another comment\n[lab]\ncfp = "cfp"\nlfw = "lfw"\ncut = "power"\n\nimbalance = 1.0\n'
+    )
     again = write(
         'recipe = "lab.toml"\nseeds = [0, 1]\n[[losses]]\nname = "eqm"\nscale = 32.0\nlabel = "eqm"'
     )

@@ -27,7 +27,7 @@ def cosine(run: Path, a: Path, b: Path) -> float:
         fitted = card.format.fit(read_image(path))
         both = card.format.normalise(np.stack([fitted, fitted[:, ::-1]]))
         rows.append(TorchEmbedder(net, card.format)(both).sum(0))
-    return float(np.prod(unit_rows(rows), axis=0, dtype=float).sum())
+    return round(float(np.prod(unit_rows(rows), axis=0, dtype=float).sum()), 6)
 
 
 @pytest.fixture
@@ -89,6 +89,22 @@ def test_exit_codes(calibrated, people, tmp_path, capsys):
     capsys.readouterr()
     assert main(["verify", str(calibrated), a, other, "--threshold", "0"]) in (0, 1)
     assert "it is the one given" in capsys.readouterr().out
+
+
+def test_a_picture_is_the_same_person_as_itself_at_any_threshold(run, people, capsys):
+    picture = str(people / "p0/0.png")
+    assert main(["verify", str(run), picture, picture, "--threshold", "1"]) == 0
+    assert "cosine 1.0000" in capsys.readouterr().out
+
+
+def test_calibrate_prints_whole_figures_on_a_narrow_terminal(run, people, capsys, monkeypatch):
+    words = ["calibrate", str(run), "--people", str(people), "--fmr", "1e-1"]
+    assert main(words) == 0
+    wide = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "30")
+    assert main(words) == 0
+    narrow = capsys.readouterr().out
+    assert narrow == wide and wide.count("…") == 1  # of the digest
 
 
 def test_pictures_unlike_the_calibrations_are_pointed_out(calibrated, people, tmp_path, capsys):

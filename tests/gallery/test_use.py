@@ -169,6 +169,38 @@ def test_probes_are_searched_by_the_calibrated_threshold(calibrated, people, tmp
         assert f"{path}: {'' if found else 'nobody of the gallery; nearest '}p{who[0]}, cosine" in said
 
 
+@pytest.mark.parametrize("flip", ["none", "concat"])
+def test_gallery_and_probes_are_embedded_as_the_calibration_was(run, people, tmp_path, capsys, flip):
+    assert main(["calibrate", str(run), "--people", str(people), "--flip", flip, "--fmr", "1e-1"]) == 0
+    gallery, probe = tmp_path / "gallery", people / "p2/7.png"
+    shutil.copytree(people, gallery, ignore=shutil.ignore_patterns("7.png"))
+    found = {}
+    for more in (["--fmr", "1e-1"], ["--threshold", "0", "--flip", flip], ["--threshold", "0"]):
+        main(["search", str(run), str(gallery), str(probe), *more, "--csv", str(tmp_path / "found.csv")])
+        with open(tmp_path / "found.csv") as file:
+            found[len(more)] = [(row["person"], row["cosine"]) for row in csv.DictReader(file)]
+        capsys.readouterr()
+        if len(more) == 2 and more[0] == "--fmr":
+            calibrated = found[2]
+    assert calibrated == found[4] != found[2]
+
+
+def test_a_cosine_that_is_too_close_is_called_so_on_both_sides(calibrated, people, capsys):
+    notes = json.loads((calibrated / "card.json").read_text())
+    words = ["search", str(calibrated), str(people), str(people / "p3/1.png"), "--fmr", "1e-1"]
+    capsys.readouterr()
+    main(words)
+    cosine = float(capsys.readouterr().out.split("cosine ")[1][:6])
+    for threshold, begins in ((cosine + 0.001, "nobody of the gallery; nearest p3"), (cosine - 0.001, "p3")):
+        at = notes["notes"]["calibration"]["thresholds"][0]
+        at["threshold"] = threshold
+        at["by_person"]["threshold"] = [cosine - 0.01, cosine + 0.01]
+        (calibrated / "card.json").write_text(json.dumps(notes))
+        main(words)
+        said = capsys.readouterr().out.splitlines()[0]
+        assert f"p3/1.png: {begins}, cosine" in said and said.endswith("too close to rely on")
+
+
 def test_the_gallery_is_embedded_once_and_a_folder_is_probed_whole(
     run, people, tmp_path, capsys, monkeypatch
 ):
@@ -176,7 +208,8 @@ def test_the_gallery_is_embedded_once_and_a_folder_is_probed_whole(
     assert main([*words, "--store", str(tmp_path / "emb")]) == 1
     first = capsys.readouterr()
     assert first.out.count("nobody of the gallery") == 8
-    assert "0.png is 40x40 pixels, not 112x112" in first.err and first.err.count("pixels") == 1
+    assert f"{people}/p3/0.png is 40x40 pixels, not 112x112" in first.err and "(so are 7 more)" in first.err
+    assert f"{people}/p0/0.png is 40x40 pixels, not 112x112" in first.err and "(so are 47 more)" in first.err
     seen = []
     call = TorchEmbedder.__call__
     monkeypatch.setattr(
@@ -198,6 +231,8 @@ def test_wrong_words_of_search_are_told(run, people, tmp_path, capsys):
     ):
         assert main([*words, *more]) == 2
         assert says in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "no.jpg"), "--threshold", "0.5"]) == 2
+    assert f"PROBE: {tmp_path / 'no.jpg'} is not there; name a picture" in capsys.readouterr().err
     assert main([*words[:3], "--threshold", "0.5"]) == 2
     assert "PROBE: name a picture" in capsys.readouterr().err
     assert main([*words[:2], str(tmp_path / "no"), words[3], "--threshold", "0.5"]) == 2

@@ -21,6 +21,7 @@ from evenface.evaluation.metrics.calibration import (
 from evenface.evaluation.store import conventions
 from evenface.evaluation.templates import unit_rows
 from evenface.gallery.calibration import Calibration
+from evenface.gallery.rule import rounded
 from evenface.gallery.sets import LabelledSet
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
@@ -59,6 +60,7 @@ def calibrate(
         if not 0 < fmr < 1:
             raise UserError(f"--fmr: {fmr:g} is no false match rate; use one between 0 and 1, such as 1e-3")
     of.images.check()
+    _require_scores(of, min(fmrs))
     pictures = _Pictures(of)
     rows = embed(
         embedder,
@@ -129,7 +131,7 @@ class _Pictures:
 def people_scores(
     embeddings: NDArray[np.float32], of: LabelledSet, fmrs: Sequence[float] = FMRS
 ) -> PeoplesScores:
-    """The scores of a set's pairs: of all pairs the highest impostors, as many as these FMRs need.
+    """The `rounded` scores of a set's pairs: of all pairs the highest impostors, as many as these FMRs need.
 
     Args:
         embeddings: (M, D) raw.
@@ -142,15 +144,29 @@ def people_scores(
         images = np.bincount(labels)
         if len(images) < 2 or images.max() < 2:
             raise UserError(f"{of.name}: needs two people or more, and one of them with two pictures or more")
-        total = (len(labels) ** 2 - int((images**2).sum())) // 2
-        most = min(_MOST, pairs_wanted(ceil(max(fmrs) * total)))
+        most = min(_MOST, pairs_wanted(ceil(max(fmrs) * _impostors(labels))))
         return PeoplesScores(*_highest(unit, labels, most), images, *_genuine(unit, labels))
     first, second = of.pairs.T
-    cosine = np.einsum("nd,nd->n", unit[first], unit[second], dtype=np.float64)
+    cosine = rounded(np.einsum("nd,nd->n", unit[first], unit[second], dtype=np.float64))
     same = labels[first] == labels[second]
     order = np.argsort(-cosine[~same])
     people = labels[of.pairs[~same][order]]
     return PeoplesScores(cosine[~same][order], people, None, cosine[same], labels[first[same]])
+
+
+def _impostors(labels: NDArray[np.int64]) -> int:
+    """How many pairs are of two people."""
+    return (len(labels) ** 2 - int((np.bincount(labels) ** 2).sum())) // 2
+
+
+def _require_scores(of: LabelledSet, fmr: float) -> None:
+    """Raise UserError if more pairs may pass than are kept even at the lowest FMR, before all is embedded."""
+    impostors = _impostors(of.labels) if of.pairs is None else 0
+    if fmr * impostors > _MOST:
+        raise UserError(
+            f"--fmr: {fmr:g} of the {impostors:,} impostor pairs of {of.name} are more than the {_MOST:,} "
+            f"highest scores that are kept; use {_MOST / impostors:.1g} or less, or fewer pictures"
+        )
 
 
 def _highest(
@@ -162,14 +178,17 @@ def _highest(
         block = unit[start : start + _BLOCK] @ unit[start:].T
         other = labels[start : start + _BLOCK, None] != labels[start:]
         cut = cosines.min() if len(cosines) >= most else -np.inf
-        i, j = np.nonzero(np.triu(other & (block > cut), 1))
+        entering = np.triu(other & (block > cut), 1)
+        if (count := np.count_nonzero(entering)) > most:  # nearly all do, at first
+            entering &= block >= np.partition(block[entering], count - most)[count - most]
+        i, j = np.nonzero(entering)
         cosines = np.append(cosines, block[i, j])
         people = np.append(people, np.stack([labels[start + i], labels[start + j]], axis=1), axis=0)
         if len(cosines) > most:
             keep = np.argpartition(-cosines, most - 1)[:most]
             cosines, people = cosines[keep], people[keep]
     order = np.argsort(-cosines)
-    return cosines[order].astype(np.float64), people[order]
+    return rounded(cosines[order]), people[order]
 
 
 def _genuine(
@@ -181,4 +200,4 @@ def _genuine(
         own = unit[labels == person]
         found.append((own @ own.T)[np.triu_indices(len(own), 1)])
         people.append(np.full(len(found[-1]), person))
-    return np.concatenate(found).astype(np.float64), np.concatenate(people)
+    return rounded(np.concatenate(found)), np.concatenate(people)

@@ -100,7 +100,7 @@ def run(words: list[str]) -> int:
             workers=options.workers,
             progress=partial(_show, progress, progress.add_task(f"{of.name}: embedding")),
         )
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     _print(console, model.name, found)
     if card.is_file():
         write_calibration(card.parent, found)
@@ -116,6 +116,12 @@ def _set(options: CalibrateOptions) -> LabelledSet:
     kinds = [options.people or options.list, options.lfw, options.cfp]
     if sum(kind is not None for kind in kinds) != 1:
         raise UserError("--people, --list, --lfw, --cfp: name one set, for example --people DIR")
+    for name, crop, default, root in (
+        ("lfw", options.lfw_crop, "lfw-a", options.lfw),
+        ("cfp", options.cfp_crop, "fiducials", options.cfp),
+    ):
+        if crop != default and not root:
+            raise UserError(f"--{name}-crop: goes with --{name}; leave it out")
     if options.lfw:
         return lfw_set(options.lfw, options.lfw_crop, options.pairs)
     if options.cfp:
@@ -165,8 +171,9 @@ def _print(console: Console, model: str, found: Calibration) -> None:
             rest.add_row(fmr, "people", *_intervals(people.threshold, people.fmr, people.fnmr))
         pairs = _intervals(at.threshold_interval, at.fmr_interval, at.fnmr_interval)
         rest.add_row("" if people else fmr, "pairs", *pairs)
-    console.print(use)
-    console.print(rest)
+    for table in (use, rest):  # whole, however narrow the terminal: a figure that is cut is none
+        width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+        Console(width=max(width, console.width)).print(table)
     for at, _ in found.thresholds:
         if at.note:
             console.print(f"* FMR {power(at.fmr_target)}: {at.note}", markup=False)

@@ -4,11 +4,22 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from evenface.errors import UserError
 from evenface.evaluation.embed import Flip
 from evenface.evaluation.metrics.calibration import Interval
 from evenface.evaluation.results import power
 from evenface.gallery.calibration import read_calibration
+
+
+def rounded(cosine: ArrayLike) -> NDArray[np.float64]:
+    """Cosines to six decimals, within [-1, 1]: what float32 rounding leaves beyond that decides nothing.
+
+    So a picture has the cosine 1 with itself, and copies of pairs have one score.
+    """
+    return np.clip(np.round(np.asarray(cosine, np.float64), 6), -1, 1)
 
 
 @dataclass(frozen=True)
@@ -28,9 +39,13 @@ class Rule:
     def decision(self, cosine: float) -> str:
         """In words."""
         words = "the same person" if cosine >= self.threshold else "different people"
-        if self.interval is not None and self.interval[0] <= cosine <= self.interval[1]:
-            words += ", but within the threshold's 95 % interval: too close to rely on"
-        return words
+        return f"{words}, but {self.doubt(cosine)}" if self.doubt(cosine) else words
+
+    def doubt(self, cosine: float) -> str:
+        """In words, if a cosine is as near to the threshold as this is known; else empty."""
+        if self.interval is None or not self.interval[0] <= cosine <= self.interval[1]:
+            return ""
+        return "within the threshold's 95 % interval: too close to rely on"
 
     def warning(self, picture: Path, height: int, width: int) -> str | None:
         """A sentence, if a picture is of another size than the calibration's."""
@@ -38,8 +53,8 @@ class Rule:
         if self.size in (size, "several sizes"):
             return None
         return (
-            f"{picture} is {size} pixels, not {self.size}: if it is not aligned as the calibration's "
-            "pictures were, the answer means nothing"
+            f"{picture} is {size} pixels, not {self.size}: unless it is aligned as the pictures that the "
+            "threshold is for, the answer means nothing"
         )
 
 

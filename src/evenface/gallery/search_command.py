@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from evenface.data import FaceSet, read_folder
+from evenface.data import read_folder
 from evenface.errors import UserError, require_range, require_writable
 from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.embed import Flip, embed
@@ -81,26 +81,19 @@ def run(words: list[str]) -> int:
         raise UserError(f"{options.run}: stored embeddings embed no probes; give the folder of a run")
     paths = _probes(options.probes)
     faces = read_folder(options.gallery, field="GALLERY")
-    probes = _Probes(paths, rule)
+    probes, gallery = _Looked(paths, rule), _Looked(faces.paths, rule)
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        shown = partial(_show, progress, progress.add_task("gallery"))
-        known = _gallery(options, rule.flip, model, faces, shown)
         shown = partial(_show, progress, progress.add_task("probes"))
-        rows = embed(
-            model.embedder,
-            probes,
-            rule.flip,
-            workers=options.workers,
-            names=paths,
-            progress=shown,
-        )
-    if probes.warnings:
-        print(f"evenface: {probes.warnings[min(probes.warnings)]}", file=sys.stderr)
+        rows = embed(model.embedder, probes, rule.flip, workers=options.workers, names=paths, progress=shown)
+        shown = partial(_show, progress, progress.add_task("gallery"))
+        known = _gallery(options, rule.flip, model, gallery, shown)
+    for looked in (probes, gallery):
+        looked.warn()
     people, cosines = nearest_people(rows, known, faces.labels, options.top)
     names = [[faces.identities[k] for k in row] for row in people]
-    _print(paths, names, cosines, rule, len(faces.identities))
     if options.csv is not None:
         _write(options.csv, paths, names, cosines, rule)
+    _print(paths, names, cosines, rule, len(faces.identities))
     return 0 if (cosines[:, 0] >= rule.threshold).all() else 1
 
 
@@ -109,42 +102,49 @@ def _probes(given: Sequence[Path]) -> list[Path]:
         raise UserError("PROBE: name a picture, or a folder of pictures, that is looked for")
     found = []
     for path in given:
-        images = pictures_below(path, "PROBE") if path.is_dir() else None
-        found += [path] if images is None else [path / name for name in images.names]
+        if path.is_dir():
+            found += [path / name for name in pictures_below(path, "PROBE").names]
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UserError(f"PROBE: {path} is not there; name a picture, or a folder of pictures")
     return found
 
 
-class _Probes:
-    """The probes as they are read; keeps what is to be said of those of another size than calibration's."""
+class _Looked:
+    """Pictures as they are read, and what is to be said of those of another size than the rule's."""
 
     def __init__(self, paths: Sequence[Path], rule: Rule):
         self.paths, self.rule = paths, rule
-        self.warnings: dict[int, str] = {}  # by probe: threads read them, in no order
+        self.warnings: dict[int, str] = {}  # by number: threads read them, in no order
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Image:
         image = read_image(self.paths[index])
-        warning = self.rule.warning(self.paths[index], *image.shape[:2])
-        if warning:
+        if warning := self.rule.warning(self.paths[index], *image.shape[:2]):
             self.warnings[index] = warning
         return image
 
+    def warn(self) -> None:
+        """Say so of the first, and of how many it is true."""
+        if self.warnings:
+            more = f" (so are {len(self.warnings) - 1:,} more)" if len(self.warnings) > 1 else ""
+            print(f"evenface: {self.warnings[min(self.warnings)]}{more}", file=sys.stderr)
 
-def _gallery(options: SearchOptions, flip: Flip, model: Model, faces: FaceSet, shown: Show) -> Embeddings:
+
+def _gallery(options: SearchOptions, flip: Flip, model: Model, looked: _Looked, shown: Show) -> Embeddings:
     """(M, D) raw embeddings of the gallery's pictures."""
     assert model.embedder is not None
-    paths = faces.paths
-    names = [path.relative_to(options.gallery).as_posix() for path in paths]
-    images = ImageSet(options.gallery, names, lambda index: read_image(paths[index]))
+    names = [path.relative_to(options.gallery).as_posix() for path in looked.paths]
     if options.store is None:
-        return embed(model.embedder, images, flip, workers=options.workers, names=names, progress=shown)
+        return embed(model.embedder, looked, flip, workers=options.workers, names=names, progress=shown)
     rows, _ = embed_into(
         options.store,
         slug(options.gallery.resolve().name) or "gallery",
         model.embedder,
-        images,
+        ImageSet(options.gallery, names, looked.__getitem__),
         "pictures as they are",
         flip,
         model.fingerprint,
@@ -157,17 +157,17 @@ def _gallery(options: SearchOptions, flip: Flip, model: Model, faces: FaceSet, s
 def _print(
     paths: Sequence[Path],
     names: Sequence[Sequence[str]],
-    cosines: NDArray[np.float32],
+    cosines: NDArray[np.float64],
     rule: Rule,
     people: int,
 ) -> None:
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     for path, who, values in zip(paths, names, cosines, strict=True):
         first = f"{who[0]}, cosine {values[0]:.4f}"
         if values[0] < rule.threshold:
             first = f"nobody of the gallery; nearest {first}"
-        elif rule.interval is not None and values[0] <= rule.interval[1]:
-            first += ", within the threshold's 95 % interval: too close to rely on"
+        if doubt := rule.doubt(values[0]):
+            first += f", {doubt}"
         console.print(f"{path}: {first}")
         for rank, (name, value) in enumerate(zip(who[1:], values[1:], strict=True), start=2):
             console.print(f"  {rank}. {name}, {value:.4f}")
@@ -180,7 +180,7 @@ def _write(
     file: Path,
     paths: Sequence[Path],
     names: Sequence[Sequence[str]],
-    cosines: NDArray[np.float32],
+    cosines: NDArray[np.float64],
     rule: Rule,
 ) -> None:
     with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from evenface.evaluation.embed import Embedder, Flip, embed
 from evenface.evaluation.images import Image
 from evenface.evaluation.templates import unit_rows
+from evenface.gallery.rule import rounded
 
 
 def cosines(
     embedder: Embedder, pictures: Sequence[Image], flip: Flip, names: Sequence[Path]
 ) -> NDArray[np.float64]:
-    """The cosine (K,) of the first picture's embedding with each of the K others'.
+    """The cosine (K,), `rounded`, of the first picture's embedding with each of the K others'.
 
     Args:
         embedder: the model.
@@ -26,4 +27,4 @@ def cosines(
         UserError: an embedding is all zero or not finite.
     """
     unit = unit_rows(embed(embedder, pictures, flip, names=names)).astype(np.float64)
-    return np.asarray(np.clip(unit[1:] @ unit[0], -1, 1))  # rounding may lead a little beyond
+    return rounded(unit[1:] @ unit[0])

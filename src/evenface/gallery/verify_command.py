@@ -60,7 +60,7 @@ def run(words: list[str]) -> int:
         if warning := rule.warning(path, *image.shape[:2]):
             print(f"evenface: {warning}", file=sys.stderr)
     found = cosines(model.embedder, pictures, rule.flip, options.pictures)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     for path, cosine in zip(options.pictures[1:], found, strict=True):
         console.print(f"{options.pictures[0]}, {path}: {rule.decision(float(cosine))}", markup=False)
         console.print(f"  cosine {cosine:.4f}, squared L2 {squared_l2(cosine):.4f}, L2 {l2(cosine):.4f}")
