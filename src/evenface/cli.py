@@ -28,7 +28,7 @@ usage: evenface COMMAND ...
   sizes     how many images the people of a set have, and how often samplers draw them
   check     what is missing, broken, doubled, shared or wrongly labelled, before a long run
   analyze   how evenly a trained model's people lie: scopes, angles, margins, plots
-  demo      EqM beside three other losses on the ORL faces: four minutes, one HTML page
+  demo      EqM beside three other losses on the ORL faces: minutes, one HTML page
   lab       one run on fixed features of real faces, to compare losses: seconds
   compare   losses x seeds x settings over one recipe, and a table with intervals
   picture   ten classes on the circle and the sphere, loss beside loss: a minute or two

@@ -30,7 +30,7 @@ HELP = """Train EqM, CosFace, ArcFace and normalized softmax on 30 people of the
 (10 pictures falling to 2), compare them on 10 people whom none of them saw, and write one HTML page.
 
 examples
-  evenface demo                     about four minutes on two cores; writes demo/report.html
+  evenface demo                     one to four minutes on two cores; writes demo/report.html
   evenface demo -o elsewhere --epochs 40"""
 
 LOSSES = ("eqm", "cosface", "arcface", "normalized-softmax")
