@@ -28,7 +28,12 @@ def test_help_has_examples(capsys):
     assert cli.main([]) == 2
 
 
-@pytest.mark.parametrize("command", re.findall("^  ([a-z]+) ", cli.HELP.partition("examples")[0], re.M))
+def test_help_lists_every_command():
+    listed = re.findall("^  ([a-z]+) ", cli.HELP.partition("examples")[0], re.M)
+    assert sorted(listed) == sorted(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_teaches(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main([command, "--help"])
@@ -51,6 +56,17 @@ def test_a_reader_who_has_enough_is_no_error(words, unbuffered):
     assert (ended.stdout, ended.stderr) == ("141\n", "")
 
 
+def test_a_file_name_that_is_no_text_is_printed_as_it_is():
+    """Whatever the terminal's encoding does with other characters."""
+    says = "from evenface import cli; cli.COMMANDS['info'] = lambda words: print('a\\udcff.jpg') or 0; "
+    ended = subprocess.run(
+        [sys.executable, "-c", says + "cli.main(['info'])"],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+    )
+    assert (ended.stdout, ended.stderr) == (b"a\xff.jpg\n", b"")
+
+
 def test_a_closed_output_is_no_error():
     ended = subprocess.run(
         f"{sys.executable} -m evenface --version >&-; echo $? >&2", shell=True, capture_output=True, text=True
@@ -62,7 +78,7 @@ def test_a_worker_whose_pipe_broke_is_not_hidden(monkeypatch, capfd):
     def broken(words):
         raise BrokenPipeError("a worker's")
 
-    monkeypatch.setattr(cli, "_info", broken)
+    monkeypatch.setitem(cli.COMMANDS, "info", broken)
     with pytest.raises(BrokenPipeError, match="a worker's"):
         cli.main(["info"])
 
@@ -130,13 +146,13 @@ def test_a_disk_that_says_no_is_one_sentence(number, capsys, monkeypatch):
     def fail(*_):
         raise OSError(number, os.strerror(number), "runs/x")
 
-    monkeypatch.setattr("evenface.cli._info", fail)
+    monkeypatch.setitem(cli.COMMANDS, "info", fail)
     assert cli.main(["info"]) == 2
     assert capsys.readouterr().err == f"evenface: runs/x: {os.strerror(number)}\n"
 
 
 def test_another_error_of_the_system_is_not_hidden(monkeypatch):
-    monkeypatch.setattr("evenface.cli._info", lambda words: Path("nowhere").stat())
+    monkeypatch.setitem(cli.COMMANDS, "info", lambda words: Path("nowhere").stat())
     with pytest.raises(FileNotFoundError):
         cli.main(["info"])
 

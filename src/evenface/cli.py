@@ -5,9 +5,14 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown
+
+Command = Callable[[list[str]], int]
+"""Takes the words behind its name; returns the exit code."""
 
 # What a disk says no to, and no mistake of ours: full, read-only, no right to write, a file for a folder.
 _OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
@@ -64,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     `evenface ... | head`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(
+        sys.stdout, TextIOWrapper
+    ):  # a file's name may be no text
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         try:
             return _run(words)
@@ -79,26 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "train": _train,
-        "evaluate": _evaluate,
-        "calibrate": _calibrate,
-        "verify": _verify,
-        "search": _search,
-        "embed": _embed,
-        "export": _export,
-        "align": _align,
-        "convert": _convert,
-        "sizes": _sizes,
-        "check": _check,
-        "analyze": _analyze,
-        "demo": _demo,
-        "lab": _lab,
-        "compare": _compare,
-        "picture": _picture,
-        "info": _info,
-        "recipes": _recipes,
-    }
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0 if words else 2
@@ -108,11 +97,9 @@ def _run(words: list[str]) -> int:
         print(f"evenface {evenface.__version__}")
         return 0
     try:
-        if words[0] not in commands:
-            from evenface.errors import unknown
-
-            raise unknown("command", words[0], commands)
-        return commands[words[0]](words[1:])
+        if words[0] not in COMMANDS:
+            raise unknown("command", words[0], COMMANDS)
+        return COMMANDS[words[0]](words[1:])
     except UserError as error:
         print(f"evenface: {error}", file=sys.stderr)
         return 2
@@ -167,66 +154,6 @@ def _train(words: list[str]) -> int:
     return 0
 
 
-def _evaluate(words: list[str]) -> int:
-    from evenface.evaluation.command import run
-
-    return run(words)
-
-
-def _calibrate(words: list[str]) -> int:
-    from evenface.gallery.calibrate_command import run
-
-    return run(words)
-
-
-def _verify(words: list[str]) -> int:
-    from evenface.gallery.verify_command import run
-
-    return run(words)
-
-
-def _search(words: list[str]) -> int:
-    from evenface.gallery.search_command import run
-
-    return run(words)
-
-
-def _embed(words: list[str]) -> int:
-    from evenface.gallery.embed_command import run
-
-    return run(words)
-
-
-def _export(words: list[str]) -> int:
-    from evenface.gallery.export_command import run
-
-    return run(words)
-
-
-def _align(words: list[str]) -> int:
-    from evenface.align.command import run
-
-    return run(words)
-
-
-def _convert(words: list[str]) -> int:
-    from evenface.convert.command import run
-
-    return run(words)
-
-
-def _sizes(words: list[str]) -> int:
-    from evenface.sizes.command import run
-
-    return run(words)
-
-
-def _check(words: list[str]) -> int:
-    from evenface.check.command import run
-
-    return run(words)
-
-
 def _lab(words: list[str]) -> int:
     from evenface.lab.command import lab
     from evenface.recipes import find_recipe
@@ -234,42 +161,6 @@ def _lab(words: list[str]) -> int:
     output, words = _take(words, "-o", "--output")
     recipe = find_recipe(Path(words.pop(0))) if words and not words[0].startswith("-") else None
     return lab(words, recipe, Path(output) if output else None)
-
-
-def _analyze(words: list[str]) -> int:
-    from evenface.analyze.command import run
-
-    return run(words)
-
-
-def _demo(words: list[str]) -> int:
-    from evenface.demo.command import run
-
-    return run(words)
-
-
-def _compare(words: list[str]) -> int:
-    from evenface.compare.command import run
-
-    return run(words)
-
-
-def _picture(words: list[str]) -> int:
-    from evenface.picture.command import run
-
-    return run(words)
-
-
-def _info(words: list[str]) -> int:
-    from evenface.info import run
-
-    return run(words)
-
-
-def _recipes(words: list[str]) -> int:
-    from evenface.recipes import run
-
-    return run(words)
 
 
 def _take(words: list[str], *flags: str) -> tuple[str | None, list[str]]:
@@ -285,5 +176,28 @@ def _take(words: list[str], *flags: str) -> tuple[str | None, list[str]]:
     return None, words
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _of(module: str) -> Command:
+    """The `run` of a module, imported when it is called: no command waits for another's libraries."""
+    return lambda words: int(import_module(f"evenface.{module}").run(words))
+
+
+COMMANDS: dict[str, Command] = {
+    "train": _train,
+    "evaluate": _of("evaluation.command"),
+    "calibrate": _of("gallery.calibrate_command"),
+    "verify": _of("gallery.verify_command"),
+    "search": _of("gallery.search_command"),
+    "embed": _of("gallery.embed_command"),
+    "export": _of("gallery.export_command"),
+    "align": _of("align.command"),
+    "convert": _of("convert.command"),
+    "sizes": _of("sizes.command"),
+    "check": _of("check.command"),
+    "analyze": _of("analyze.command"),
+    "demo": _of("demo.command"),
+    "lab": _lab,
+    "compare": _of("compare.command"),
+    "picture": _of("picture.command"),
+    "info": _of("info"),
+    "recipes": _of("recipes"),
+}
