@@ -69,9 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     `evenface ... | head`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if isinstance(
-        sys.stdout, TextIOWrapper
-    ):  # a file's name may be no text
+    if isinstance(sys.stdout, TextIOWrapper):  # a file's name may be no text
         sys.stdout.reconfigure(errors="surrogateescape")
     try:
         try:
