@@ -1,6 +1,5 @@
 """`evenface lab`."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from evenface.lab.run import run
 from evenface.training.alone import alone
 from evenface.training.arguments import parse_as
 from evenface.training.config import to_toml
+from evenface.training.record import write_figures
 
 HELP = """One run of the quick lab: gradient histograms of real faces, a two-layer network, seconds a run.
 
@@ -44,9 +44,7 @@ def lab(words: list[str], recipe: Path | None, output: Path | None) -> int:
 
             sets, figures = run(config, shown)
         (output / "config.toml").write_text(to_toml(config), encoding="utf-8")
-        unfinished = output / "figures.json.unfinished"  # figures.json is there whole, or not at all
-        unfinished.write_text(json.dumps(figures, indent=2) + "\n")
-        unfinished.replace(output / "figures.json")
+        write_figures(figures, output)
     print(sets)
     for name, value in figures.items():
         print(f"  {name:22} {value:.4f}")
