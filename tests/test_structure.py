@@ -11,6 +11,8 @@ ROOT = Path(evenface.__file__).parent
 # A package may import from those of a smaller number, and from itself.
 RANK = {
     "errors": 0,
+    "files": 0,
+    "progress": 0,
     "recipes": 1,
     "faces": 1,
     "data": 1,

@@ -11,7 +11,6 @@ import torch
 import tyro
 from rich import box
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from evenface.analyze.figures import COLUMNS, Geometry, equal_count, geometry, summary
@@ -19,6 +18,7 @@ from evenface.analyze.page import page
 from evenface.analyze.run import Trained, read_run
 from evenface.backbones.saved import CARD
 from evenface.errors import UserError, make_folder
+from evenface.progress import bars
 
 HELP = """How evenly the people of a training set lie: scopes, angles between centres, margins.
 
@@ -52,11 +52,8 @@ def run(words: list[str]) -> int:
     folder = options.output or options.run / "geometry"
     if (options.run / CARD).is_file():
         make_folder("-o", folder)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("embedding")
-        trained = read_run(
-            options.run, options.root, lambda done, total: progress.update(task, completed=done, total=total)
-        )
+    with bars() as bar:
+        trained = read_run(options.run, options.root, bar("embedding"))
     counts = torch.bincount(trained.labels)
     equal = options.equal or equal_count(counts)
     if options.equal > counts.max():

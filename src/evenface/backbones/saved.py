@@ -12,6 +12,7 @@ from torch import nn
 from evenface import backbones
 from evenface.errors import UserError
 from evenface.faces import InputFormat
+from evenface.files import whole
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 _AGAIN = "copy the run's folder again, or train it again"
@@ -42,10 +43,9 @@ def save_model(folder: Path, module: nn.Module, card: Card) -> None:
     """Write the weights and the card into `folder`; each replaces the old one in one step."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    save_file(weights, folder / (WEIGHTS + ".unfinished"))
-    (folder / (CARD + ".unfinished")).write_text(json.dumps(asdict(card), indent=2) + "\n")
-    for name in (WEIGHTS, CARD):
-        (folder / (name + ".unfinished")).replace(folder / name)
+    with whole(folder / WEIGHTS) as weights_file, whole(folder / CARD) as card_file:
+        save_file(weights, weights_file)
+        card_file.write_text(json.dumps(asdict(card), indent=2) + "\n")
 
 
 def save_note(folder: Path, name: str, value: Any) -> None:
@@ -57,8 +57,8 @@ def save_note(folder: Path, name: str, value: Any) -> None:
     load_card(folder)
     plain = json.loads((folder / CARD).read_text(encoding="utf-8"))
     plain["notes"][name] = value
-    (folder / (CARD + ".unfinished")).write_text(json.dumps(plain, indent=2) + "\n")
-    (folder / (CARD + ".unfinished")).replace(folder / CARD)
+    with whole(folder / CARD) as file:
+        file.write_text(json.dumps(plain, indent=2) + "\n")
 
 
 def load_card(folder: Path) -> Card:

@@ -1,7 +1,6 @@
 """The conversion itself: reads ahead, writes, and notes how far it has come."""
 
 import json
-import os
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,6 +18,7 @@ from evenface.data.finished import CHECKSUM, JOURNAL, beside
 from evenface.data.writers import WRITERS
 from evenface.errors import UserError, unknown
 from evenface.faces import UnreadableImage
+from evenface.files import whole
 
 NOTE_EVERY = 5.0
 """Seconds between two notes in the journal: what a kill costs at most."""
@@ -172,9 +172,5 @@ def _require_free(output: Path, journal: Path) -> None:
 
 def _record(path: Path, total: Checksum, to: str) -> None:
     text = {"sha256": str(total), "pictures": total.pictures, "form": to}
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("w") as file:
-        file.write(json.dumps(text, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    with whole(path) as file:
+        file.write_text(json.dumps(text, indent=2) + "\n")

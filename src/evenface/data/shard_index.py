@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import secrets
 import zipfile
 from array import array
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from evenface.data.fetch import cached
 from evenface.data.shard_samples import samples
+from evenface.files import whole
 
 _LAYOUT = 1
 _FIELDS = {
@@ -55,22 +55,17 @@ class ShardIndex:
         Raises:
             OSError: it cannot be written there.
         """
-        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-        try:
-            with open(part, "xb") as file:
-                np.savez(
-                    file,
-                    names=_joined(self.names),
-                    starts=self.starts,
-                    sizes=self.sizes,
-                    labels=self.labels,
-                    identities=_joined(self.identities),
-                    shard=np.array([_LAYOUT, self.total, self.mtime]),
-                    sha256=np.frombuffer(bytes.fromhex(self.sha256), np.uint8),
-                )
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole(path) as part, open(part, "wb") as file:
+            np.savez(
+                file,
+                names=_joined(self.names),
+                starts=self.starts,
+                sizes=self.sizes,
+                labels=self.labels,
+                identities=_joined(self.identities),
+                shard=np.array([_LAYOUT, self.total, self.mtime]),
+                sha256=np.frombuffer(bytes.fromhex(self.sha256), np.uint8),
+            )
 
 
 def index_file(shard: Path) -> Path:

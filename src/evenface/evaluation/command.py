@@ -8,7 +8,6 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 import evenface
 from evenface.errors import UserError, require_writable
@@ -25,6 +24,7 @@ from evenface.evaluation.report import write_report
 from evenface.evaluation.results import Result
 from evenface.evaluation.sets import SetOptions
 from evenface.evaluation.store import slug
+from evenface.progress import bars
 
 HELP = """Measure models on the benchmarks, by the exact protocols.
 
@@ -134,14 +134,7 @@ def _measure(model: Model, benchmark: Benchmark, options: EvaluateOptions) -> li
     if model.features is not None:
         return _of_features(model, model.features, benchmark, options)
     assert model.embedder is not None
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"{benchmark.name}: embedding by {model.name}")
+    with bars() as bar:
         return evaluate(
             model.embedder,
             benchmark,
@@ -151,7 +144,7 @@ def _measure(model: Model, benchmark: Benchmark, options: EvaluateOptions) -> li
             fingerprint=model.fingerprint,
             batch_size=options.batch_size,
             workers=options.workers,
-            progress=partial(_show, progress, task),
+            progress=bar(f"{benchmark.name}: embedding by {model.name}"),
         )
 
 
@@ -171,10 +164,6 @@ def _of_features(
 
 def _folder(store: Path, model: Model) -> Path:
     return store / (slug(model.name) or "model")
-
-
-def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    progress.update(task, completed=done, total=total)
 
 
 def _picture(shown: dict[str, ImageSet], protocol: str, index: int) -> Image | None:

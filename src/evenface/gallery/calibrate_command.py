@@ -5,7 +5,6 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,6 @@ from typing import Annotated
 import tyro
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from evenface.backbones.saved import CARD
@@ -27,6 +25,7 @@ from evenface.evaluation.results import power
 from evenface.gallery.calibrate import FMRS, calibrate
 from evenface.gallery.calibration import Calibration, write_calibration
 from evenface.gallery.sets import LabelledSet, Pairs, cfp_set, lfw_set, people_set
+from evenface.progress import bars
 
 HELP = """Which threshold to use: for each false match rate (FMR) the cosine that a model reaches it at.
 
@@ -87,9 +86,14 @@ def run(words: list[str]) -> int:
     model = open_model(options.model, options.format)
     if model.embedder is None:
         raise UserError(f"{options.model}: stored embeddings are not calibrated; give the model itself")
-    text = TextColumn("{task.description}", markup=False)  # a path may have [brackets]
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with bars() as bar:
+        embedding = bar(f"{of.name}: embedding")
+
+        def shown(done: int, total: int) -> None:
+            embedding(done, total)
+            if done == total:  # with many pictures what follows takes seconds too
+                bar("thresholds and intervals")
+
         found = calibrate(
             model.embedder,
             model.fingerprint,
@@ -98,7 +102,7 @@ def run(words: list[str]) -> int:
             options.flip,
             batch_size=options.batch_size,
             workers=options.workers,
-            progress=partial(_show, progress, progress.add_task(f"{of.name}: embedding")),
+            progress=shown,
         )
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     _print(console, model.name, found)
@@ -145,12 +149,6 @@ def _trained_on(run: Path) -> Path | None:
         return Path(root).resolve() if root else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    progress.update(task, completed=done, total=total)
-    if done == total:  # with many pictures what follows takes seconds too
-        progress.add_task("thresholds and intervals", total=None)
 
 
 def _print(console: Console, model: str, found: Calibration) -> None:

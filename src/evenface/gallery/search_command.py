@@ -4,7 +4,6 @@ import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,6 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from evenface.data import read_folder
 from evenface.errors import UserError, require_range, require_writable
@@ -26,6 +24,7 @@ from evenface.faces import read_image
 from evenface.gallery.pictures import pictures_below
 from evenface.gallery.rule import Rule, read_rule
 from evenface.gallery.search import nearest_people
+from evenface.progress import bars
 
 HELP = """Who is on a picture? Each probe is searched in a gallery of people.
 
@@ -82,11 +81,11 @@ def run(words: list[str]) -> int:
     paths = _probes(options.probes)
     faces = read_folder(options.gallery, field="GALLERY")
     probes, gallery = _Looked(paths, rule), _Looked(faces.paths, rule)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        shown = partial(_show, progress, progress.add_task("probes"))
-        rows = embed(model.embedder, probes, rule.flip, workers=options.workers, names=paths, progress=shown)
-        shown = partial(_show, progress, progress.add_task("gallery"))
-        known = _gallery(options, rule.flip, model, gallery, shown)
+    with bars() as bar:
+        rows = embed(
+            model.embedder, probes, rule.flip, workers=options.workers, names=paths, progress=bar("probes")
+        )
+        known = _gallery(options, rule.flip, model, gallery, bar("gallery"))
     for looked in (probes, gallery):
         looked.warn()
     people, cosines = nearest_people(rows, known, faces.labels, options.top)
@@ -189,7 +188,3 @@ def _write(
         for path, who, values in zip(paths, names, cosines, strict=True):
             for rank, (name, value) in enumerate(zip(who, values, strict=True), start=1):
                 writer.writerow([path, rank, name, f"{value:.6f}", int(value >= rule.threshold)])
-
-
-def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    progress.update(task, completed=done, total=total)

@@ -1,14 +1,11 @@
 """`evenface lab`."""
 
-from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress, TaskID
-
 from evenface.errors import UserError
-from evenface.lab.config import LabConfig, SourceName
+from evenface.lab.config import LabConfig
 from evenface.lab.run import run
+from evenface.progress import bars
 from evenface.training.alone import alone
 from evenface.training.arguments import parse_as
 from evenface.training.config import to_toml
@@ -37,19 +34,11 @@ def lab(words: list[str], recipe: Path | None, output: Path | None) -> int:
     if (output / "figures.json").exists():
         raise UserError(f"{output}: already has a run; name another -o")
     with alone(output, "evenface lab"):
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-
-            def shown(name: SourceName) -> "partial[None]":
-                return partial(_show, progress, progress.add_task(f"features of {name}"))
-
-            sets, figures = run(config, shown)
+        with bars() as bar:
+            sets, figures = run(config, lambda name: bar(f"features of {name}"))
         (output / "config.toml").write_text(to_toml(config), encoding="utf-8")
         write_figures(figures, output)
     print(sets)
     for name, value in figures.items():
         print(f"  {name:22} {value:.4f}")
     return 0
-
-
-def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    progress.update(task, completed=done, total=total)

@@ -1,6 +1,5 @@
 """Histograms of oriented gradients of aligned faces, computed once and kept in a file."""
 
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ from evenface.data import FaceSet
 from evenface.evaluation.embed import FunctionEmbedder, Progress, embed
 from evenface.evaluation.images import Image
 from evenface.faces import InputFormat
+from evenface.files import whole
 from evenface.lab.sources import Source
 
 SIZE: Final = 7 * 7 * 4 * 9
@@ -66,10 +66,8 @@ def features(
         embedder = FunctionEmbedder(histograms, _FORMAT, "gradient histograms")
         computed = embed(embedder, crops, batch_size=32, names=faces.paths, progress=progress)
         cache.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(f".{os.getpid()}.unfinished")
-        with open(unfinished, "wb") as stream:
+        with whole(file) as unfinished, open(unfinished, "wb") as stream:
             np.save(stream, computed.astype(np.float16))
-        unfinished.replace(file)
     return np.asarray(np.load(file, mmap_mode="r"))
 
 

@@ -2,22 +2,21 @@
 
 import json
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 from rich import box
 from rich.console import Console
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from evenface.errors import UserError, make_folder, require_range
 from evenface.picture import rule
-from evenface.picture.digits import Digits, cut, digits, sizes
+from evenface.picture.digits import cut, digits, sizes
 from evenface.picture.figure import Row, animate, draw
 from evenface.picture.measure import Figures, figures
-from evenface.picture.trainer import fit
+from evenface.picture.trainer import Moment, fit
+from evenface.progress import bars
 
 HELP = """Train each loss on ten handwritten digits, balanced and long-tailed, with embeddings of two and of
 three dimensions, and draw them side by side on the circle and on the sphere.
@@ -64,20 +63,24 @@ def run(words: list[str]) -> int:
     make_folder("--output", options.output)
     train, unseen = digits()
     sets = {"balanced": train, "long-tailed": cut(train, counts)}
+    steps = options.steps
+    shown = sorted({round(i * steps / _MOMENTS) for i in range(_MOMENTS + 1)}) if options.animate else [steps]
     results: list[dict[str, Any]] = []
     console = Console()
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with bars() as bar:
         for dimensions in spaces:
-            task = progress.add_task(f"{dimensions}-D: training", total=len(sets) * len(losses))
-            rows = [
-                _row(name, data, unseen, losses, dimensions, options, partial(progress.advance, task))
-                for name, data in sets.items()
-            ]
+            training = bar(f"{dimensions}-D: training")
+            rows: list[Row] = []
+            for name, data in sets.items():
+                moments: dict[str, list[Moment]] = {}
+                for loss in losses:
+                    moments[loss] = fit(loss, dimensions, data, unseen, steps, options.seed, shown)
+                    training(len(rows) * len(losses) + len(moments), len(sets) * len(losses))
+                rows.append(Row(name, data, moments))
             draw(options.output / f"picture-{dimensions}d.png", rows, unseen, dimensions)
             if options.animate:
                 path = options.output / f"picture-{dimensions}d.gif"
-                show = partial(_show, progress, progress.add_task(f"{dimensions}-D: animation"))
-                animate(path, rows, unseen, dimensions, show)
+                animate(path, rows, unseen, dimensions, bar(f"{dimensions}-D: animation"))
             measured = {
                 (row.name, loss): figures(moments[-1], row.train, unseen)
                 for row in rows
@@ -114,28 +117,6 @@ def _losses(options: PictureOptions) -> list[str]:
     require_range("--steps", options.steps, 1, 10**6)
     require_range("--seed", options.seed, 0, 2**31)
     return losses
-
-
-def _row(
-    name: str,
-    train: Digits,
-    unseen: Digits,
-    losses: list[str],
-    dimensions: int,
-    options: PictureOptions,
-    done: "partial[None]",
-) -> Row:
-    steps = options.steps
-    shown = sorted({round(i * steps / _MOMENTS) for i in range(_MOMENTS + 1)}) if options.animate else [steps]
-    moments = {}
-    for loss in losses:
-        moments[loss] = fit(loss, dimensions, train, unseen, steps, options.seed, shown)
-        done()
-    return Row(name, train, moments)
-
-
-def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    progress.update(task, completed=done, total=total)
 
 
 def _table(dimensions: int, losses: list[str], measured: dict[tuple[str, str], Figures]) -> Table:

@@ -1,11 +1,11 @@
 """The names of the people of a run, by class, in its folder: a class is what it was when the run began."""
 
 import json
-import os
 from pathlib import Path
 
 from evenface.data import FaceSet
 from evenface.errors import UserError
+from evenface.files import whole
 
 _NAMES = "identities.json"
 
@@ -13,12 +13,8 @@ _NAMES = "identities.json"
 def write_identities(run: Path, people: list[str]) -> None:
     """Write the names, a JSON list; the file is there whole or not at all."""
     run.mkdir(parents=True, exist_ok=True)
-    unfinished = run / f"{_NAMES}.unfinished"
-    with open(unfinished, "w") as out:
-        json.dump(people, out, indent=0)
-        out.flush()
-        os.fsync(out.fileno())
-    unfinished.replace(run / _NAMES)
+    with whole(run / _NAMES) as file:
+        file.write_text(json.dumps(people, indent=0))
 
 
 def read_identities(run: Path) -> list[str]:

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 import evenface
+from evenface.files import whole
 from evenface.training.config import Config, to_toml
 from evenface.training.processes import Processes
 
 
 def write_figures(figures: dict[str, float], folder: Path) -> None:
     """Write what a run came to into figures.json, which is there whole or not at all."""
-    unfinished = folder / "figures.json.unfinished"
-    unfinished.write_text(json.dumps(figures, indent=2) + "\n")
-    unfinished.replace(folder / "figures.json")
+    with whole(folder / "figures.json") as file:
+        file.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def write_record(config: Config, folder: Path, me: Processes) -> None:

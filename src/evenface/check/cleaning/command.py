@@ -7,8 +7,6 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evenface.check.cleaning.candidates import write_candidates
 from evenface.check.cleaning.embedding import embedded
@@ -19,8 +17,8 @@ from evenface.check.duplicates import Again
 from evenface.check.scan import Seen
 from evenface.errors import UserError
 from evenface.evaluation.embed import Flip
-from evenface.evaluation.embed import Progress as Shown
 from evenface.evaluation.models import FormatOptions, Model, open_model
+from evenface.progress import bars
 
 
 @dataclass(frozen=True)
@@ -78,14 +76,7 @@ def refuse(options: CleaningOptions) -> None:
 def clean(options: CleaningOptions, seen: Seen, again: Sequence[Again], workers: int) -> None:
     """Embed the pictures that were seen, find candidates, print how many, and write them."""
     model = options.opened()
-    text = TextColumn("{task.description}", markup=False)
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-
-        def task(words: str) -> Shown:
-            number = progress.add_task(words, total=None)
-            return lambda done, total: progress.update(number, completed=done, total=total)
-
+    with bars() as bar:
         sets = embedded(
             model,
             seen,
@@ -93,11 +84,11 @@ def clean(options: CleaningOptions, seen: Seen, again: Sequence[Again], workers:
             store=options.store,
             batch_size=options.batch_size,
             workers=workers,
-            progress=lambda label: task(f"{label}: embedding"),
+            progress=lambda label: bar(f"{label}: embedding"),
         )
         if not sets:
             raise UserError("--model: no set has a picture that can be read")
-        kinds = find(sets, _known(sets, seen, again), workers, task("comparing"))
+        kinds = find(sets, _known(sets, seen, again), workers, bar("comparing"))
     print(f"\ncandidates by {model.name}, for you to decide on")
     for kind in kinds:
         print(f"  {len(kind.beyond):6,} {kind.title[0].lower()}{kind.title[1:]}")
