@@ -12,8 +12,9 @@ import pytest
 from evenface.errors import UserError
 from evenface.evaluation.embed import FunctionEmbedder
 from evenface.evaluation.evaluate import evaluate, evaluate_stored
+from evenface.evaluation.images import ImageSet
 from evenface.evaluation.protocols import lfw
-from evenface.evaluation.store import read_stored, slug, stored_sets
+from evenface.evaluation.store import embed_into, read_stored, slug, stored_sets
 
 from .conftest import GRAY_16, make_lfw, raw_pixels
 
@@ -70,15 +71,14 @@ def test_what_changed_is_computed_again(lfw_root, tmp_path, change):
     assert result.to_json() == fresh.to_json()
 
 
-def test_a_computation_that_was_stopped_goes_on(lfw_root, tmp_path, monkeypatch):
-    monkeypatch.setattr("evenface.evaluation.store._SAVE_EVERY", 2)
+def test_a_computation_that_was_stopped_goes_on(lfw_root, tmp_path):
     pairs = lfw(lfw_root)
     with pytest.raises(KeyboardInterrupt):
         evaluate(Counting(give_up=5), pairs, store=tmp_path / "emb", fingerprint="a", batch_size=1)
     assert stored_sets(tmp_path / "emb") == []
     model = Counting()
     (result,) = evaluate(model, pairs, store=tmp_path / "emb", fingerprint="a", batch_size=1)
-    assert model.seen == len(pairs.images) - 4
+    assert model.seen == len(pairs.images) - 5
     (fresh,) = evaluate(model, pairs)
     assert result.to_json() == fresh.to_json()
     with pytest.raises(KeyboardInterrupt):
@@ -88,12 +88,77 @@ def test_a_computation_that_was_stopped_goes_on(lfw_root, tmp_path, monkeypatch)
     assert other.seen == 2 * len(pairs.images)
 
 
-def test_a_part_is_not_gone_on_with_after_another_model_wrote_over_it(lfw_root, tmp_path, monkeypatch):
+def test_a_killed_computation_goes_on_where_it_last_took_note(lfw_root, tmp_path, monkeypatch):
     monkeypatch.setattr("evenface.evaluation.store._SAVE_EVERY", 2)
+    pairs, marks = lfw(lfw_root), []
+    mark = tmp_path / "emb/lfw.unfinished.json"
+
+    def look(*_):
+        marks.append(json.loads(mark.read_text())["done"] if mark.exists() else 0)
+
+    evaluate(Counting(), pairs, store=tmp_path / "emb", fingerprint="a", batch_size=3, progress=look)
+    assert marks == [0, 6, 6, 12, 12, 18] and not mark.exists()
+
+
+def test_what_the_model_is_called_does_not_matter(lfw_root, tmp_path):
+    pairs, store = lfw(lfw_root), tmp_path / "emb"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Counting(5, "runs/a"), pairs, store=store, fingerprint="a", batch_size=1)
+    for name, seen in (("copy/of/a", len(pairs.images) - 5), ("/whole/path/a", 0)):
+        model = Counting(name=name)
+        (result,) = evaluate(model, pairs, store=store, fingerprint="a")
+        assert (model.seen, result.model) == (seen, name)
+
+
+def test_two_at_once_do_not_write_into_one_file(lfw_root, tmp_path):
+    pairs, store = lfw(lfw_root), tmp_path / "emb"
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        with pytest.raises(UserError, match=r"lfw\.unfinished\.npy: another evenface is writing here; let it"):
+            evaluate(Counting(), pairs, store=store, fingerprint="b")
+        return raw_pixels(images)
+
+    (result,) = evaluate(FunctionEmbedder(embed, GRAY_16), pairs, store=store, fingerprint="a")
+    (fresh,) = evaluate(FunctionEmbedder(raw_pixels, GRAY_16), pairs)
+    assert result.to_json() == fresh.to_json()
+    assert sorted(path.name for path in store.iterdir()) == ["lfw.json", "lfw.npy", "lfw.txt"]
+
+
+def test_a_file_that_the_other_one_has_finished_is_not_written_into(lfw_root, tmp_path, monkeypatch):
+    """It was opened as the unfinished one, and got its lasting name before it could be held."""
+    pairs, store = lfw(lfw_root), tmp_path / "emb"
+
+    def late(*_):
+        (store / "lfw.unfinished.npy").replace(store / "lfw.npy")
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with pytest.raises(UserError, match="another evenface is writing here"):
+        evaluate(Counting(), pairs, store=store, fingerprint="a")
+
+
+@pytest.mark.parametrize("theirs", ["lfw.npy", "lfw.txt", "lfw.json"])
+@pytest.mark.parametrize("content", ['{"model": "x"}', "{", "a.jpg"])
+def test_another_programs_files_are_not_written_over(lfw_root, tmp_path, theirs, content):
+    (tmp_path / theirs).write_text(content)
+    with pytest.raises(UserError, match=rf"has {theirs} of another program, .*; name another folder, or del"):
+        evaluate(Counting(), lfw(lfw_root), store=tmp_path, fingerprint="a")
+    assert (tmp_path / theirs).read_text() == content
+
+
+@pytest.mark.parametrize("sign", ["\n", "\r"])
+def test_a_line_break_in_a_name_is_refused(tmp_path, sign):
+    name = f"a{sign}b.png"
+    cv2.imwrite(str(tmp_path / name), np.zeros((16, 16, 3), np.uint8))
+    images = ImageSet(tmp_path, [name], lambda _: np.zeros((16, 16, 3), np.uint8))
+    with pytest.raises(UserError, match=r"^'a\\[nr]b.png': .*line break.* lfw\.txt; rename the picture"):
+        embed_into(tmp_path / "emb", "LFW", Counting(), images, "", "none", "a")
+
+
+def test_a_part_is_not_gone_on_with_after_another_model_wrote_over_it(lfw_root, tmp_path):
     pairs, store = lfw(lfw_root), tmp_path / "emb"
     with pytest.raises(KeyboardInterrupt):
         evaluate(Counting(give_up=5), pairs, store=store, fingerprint="a", batch_size=1)
-    with pytest.raises(KeyboardInterrupt):  # stops before it takes note the first time
+    with pytest.raises(KeyboardInterrupt):
         evaluate(Counting(give_up=1), pairs, store=store, fingerprint="b", batch_size=1)
     model = Counting()
     (result,) = evaluate(model, pairs, store=store, fingerprint="a", batch_size=1)
@@ -113,8 +178,7 @@ def test_embeddings_of_another_crop_are_refused_and_an_unknown_crop_is_said(lfw_
     assert result.conventions["crop"] == "not known, given embeddings"
 
 
-def test_a_part_is_not_gone_on_with_after_a_picture_changed(lfw_root, tmp_path, monkeypatch):
-    monkeypatch.setattr("evenface.evaluation.store._SAVE_EVERY", 2)
+def test_a_part_is_not_gone_on_with_after_a_picture_changed(lfw_root, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         evaluate(Counting(give_up=5), lfw(lfw_root), store=tmp_path / "emb", fingerprint="a", batch_size=1)
     a, b = (lfw_root / "images/Person_A" / f"Person_A_000{i}.jpg" for i in (1, 2))

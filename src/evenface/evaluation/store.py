@@ -7,8 +7,11 @@ For each set of pictures, such as `lfw`, there is
 - `lfw.json`: how they came about. It may be absent: then nobody knows, and the results say so.
 """
 
+import fcntl
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from evenface.evaluation.embed import Embedder, Flip, Progress, embed_batches
 from evenface.evaluation.feature_files import new_rows
 from evenface.evaluation.images import ImageSet, digest
 
-_SAVE_EVERY = 20  # batches between two notes of how far the embedding came
+_SAVE_EVERY = 20  # batches between two notes of how far it came, for one that is killed
 
 
 def slug(name: str) -> str:
@@ -108,8 +111,8 @@ def embed_into(
     """A set's embeddings, from the folder if they are there, otherwise computed and kept there.
 
     They are there if the model's fingerprint, its conventions, the flip, and the pictures, their names,
-    their crop and their landmarks are the same. A computation that was cut short goes on where it last
-    took note.
+    their crop and their landmarks are the same; what the model is called does not matter. A computation that
+    was stopped goes on; one that was killed, where it last took note.
 
     Args:
         folder: made if absent.
@@ -122,10 +125,14 @@ def embed_into(
         batch_size, workers, progress: as of `embed`.
 
     Raises:
-        UserError: as `embed`, or a picture is missing.
+        UserError: as `embed`; a picture is missing, or its name has a line break; the folder's files of this
+            name are of another program; or another process is writing them.
     """
     name = slug(name)
     images.check()
+    broken = next((one for one in images.names if "\n" in one or "\r" in one), None)
+    if broken is not None:
+        raise UserError(f"{broken!r}: a name with a line break cannot stand in {name}.txt; rename the picture")
     about: dict[str, Any] = {
         "model": embedder.name,
         "fingerprint": fingerprint,
@@ -136,47 +143,79 @@ def embed_into(
         "pictures_identified_by": images.identified_by,
         "landmarks_sha256": digest(images.landmarks),
     }
-    final, note = folder / f"{name}.npy", folder / f"{name}.json"
-    if final.is_file() and _read_note(note) == about:
+    final, text, note = (folder / f"{name}.{end}" for end in ("npy", "txt", "json"))
+    found = _read_note(note) or {}
+    there = [path.name for path in (final, text, note) if path.exists()]
+    if there and "fingerprint" not in found:
+        raise UserError(
+            f"{folder}: has {', '.join(there)} of another program, which would be lost; name another folder, "
+            "or delete them"
+        )
+    if final.is_file() and _same(found, about):
         return read_stored(folder, name, images.names)
     make_folder("--store", folder)
     part, mark = folder / f"{name}.unfinished.npy", folder / f"{name}.unfinished.json"
-    done, table = _part(part, mark, about)
-    batches = embed_batches(
-        embedder, images, flip, start=done, batch_size=batch_size, workers=workers, names=images.names
-    )
-    for number, (end, rows) in enumerate(batches, start=1):
-        if table is None:
-            mark.unlink(missing_ok=True)  # it may be of another computation, whose rows go now
-            shape = (len(images), rows.shape[1])
-            table = new_rows(part, shape)
-        if rows.shape[1] != table.shape[1]:
-            raise UserError(
-                f"{part}: has {table.shape[1]} values a picture and the model now {rows.shape[1]}; delete it"
-            )
-        table[end - len(rows) : end] = rows
-        if number % _SAVE_EVERY == 0:
-            table.flush()
-            _write(mark, json.dumps({"done": end, "about": about}))
-        if progress is not None:
-            progress(end, len(images))
-    if table is not None:
-        table.flush()
-    # The old ones go first and the note comes last: at no moment do rows stand beside names of others.
-    note.unlink(missing_ok=True)
-    final.unlink(missing_ok=True)
-    _write(folder / f"{name}.txt", "".join(f"{one}\n" for one in images.names))
-    part.replace(final)
-    _write(note, json.dumps(about, indent=2) + "\n")
-    mark.unlink(missing_ok=True)
+    with _alone(part):
+        done, table = _part(part, mark, about)
+        batches = embed_batches(
+            embedder, images, flip, start=done, batch_size=batch_size, workers=workers, names=images.names
+        )
+        try:
+            for number, (end, rows) in enumerate(batches, start=1):
+                if table is None:
+                    mark.unlink(missing_ok=True)  # it may be of another computation, whose rows go now
+                    table = new_rows(part, (len(images), rows.shape[1]))
+                if rows.shape[1] != table.shape[1]:
+                    raise UserError(
+                        f"{part}: has {table.shape[1]} values a picture and the model now {rows.shape[1]}; "
+                        "delete it"
+                    )
+                table[done:end] = rows
+                done = end
+                if number % _SAVE_EVERY == 0:
+                    _take_note(table, mark, done, about)
+                if progress is not None:
+                    progress(end, len(images))
+        finally:
+            if table is not None:
+                _take_note(table, mark, done, about)
+        # The old rows go first and the new ones come last: at no moment do rows stand beside names of others.
+        final.unlink(missing_ok=True)
+        _write(note, json.dumps(about, indent=2) + "\n")
+        _write(text, "".join(f"{one}\n" for one in images.names))
+        part.replace(final)
+        mark.unlink(missing_ok=True)
     return np.load(final, mmap_mode="r"), about
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two notes are of the same embeddings, whatever the model is called."""
+    return {**one, "model": ""} == {**other, "model": ""}
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Hold the file of unfinished rows, made if absent; the system lets go however the process ends."""
+    with open(part, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if part.stat().st_ino != os.fstat(file.fileno()).st_ino:  # it became the final one meanwhile
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError):
+            raise UserError(f"{part}: another evenface is writing here; let it end first") from None
+        yield
+
+
+def _take_note(table: Any, mark: Path, done: int, about: dict[str, Any]) -> None:
+    table.flush()
+    _write(mark, json.dumps({"done": done, "about": about}))
 
 
 def _part(part: Path, mark: Path, about: dict[str, Any]) -> tuple[int, Any]:
     """How many rows of an unfinished computation of the same are there, and the table; else 0 and None."""
     try:
         found = json.loads(mark.read_text(encoding="utf-8"))
-        if found["about"] == about and found["done"] > 0:
+        if _same(found["about"], about) and found["done"] > 0:
             return int(found["done"]), np.load(part, mmap_mode="r+", allow_pickle=False)
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         pass  # none, or broken: begin anew
