@@ -114,7 +114,7 @@ def test_two_at_once_do_not_write_into_one_file(lfw_root, tmp_path):
     pairs, store = lfw(lfw_root), tmp_path / "emb"
 
     def embed(images: np.ndarray) -> np.ndarray:
-        with pytest.raises(UserError, match=r"lfw\.unfinished\.npy: another evenface is writing here; let it"):
+        with pytest.raises(UserError, match=r"lfw\.unfinished\.npy: another evenface is writing here"):
             evaluate(Counting(), pairs, store=store, fingerprint="b")
         return raw_pixels(images)
 

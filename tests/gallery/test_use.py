@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
-from evenface.backbones.saved import load_model
+from evenface.backbones.saved import load_card, load_model, save_model
 from evenface.cli import main
 from evenface.errors import UserError
 from evenface.evaluation.models import open_model
@@ -106,8 +107,24 @@ def test_embeddings_of_a_folder_are_kept_and_made_once(run, people, tmp_path, ca
     with monkeypatch.context() as patch:
         patch.setattr(TorchEmbedder, "__call__", lambda *_: pytest.fail("made again"))
         assert main(words) == 0
-    assert main([*words, "--flip", "none"]) == 0
-    assert not np.allclose(np.load(tmp_path / "emb/my-faces.npy"), rows)
+    (tmp_path / "My Faces/Z.PNG").unlink()  # what has changed is embedded again
+    assert main(words) == 0
+    assert_allclose(np.load(tmp_path / "emb/my-faces.npy"), rows[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_embeddings_of_another_model_or_flip_are_not_written_over(run, people, tmp_path, capsys):
+    words = ["embed", str(run), str(people / "p0"), "-o", str(tmp_path / "emb")]
+    assert main(words) == 0
+    rows = np.load(tmp_path / "emb/p0.npy")
+    assert main([*words, "--flip", "none"]) == 2
+    torch.manual_seed(1)
+    card = load_card(run)
+    save_model(run, card.create(), card)  # other weights at the same place
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.count(f"has p0.npy, p0.txt, p0.json by another model or flip ({run}, 32x32 gray") == 2
+    assert said.count("sum flip); name another folder, or delete them") == 2
+    assert (np.load(tmp_path / "emb/p0.npy") == rows).all()
 
 
 def test_wrong_words_of_embed_are_told(run, people, tmp_path, capsys):

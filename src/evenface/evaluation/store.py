@@ -104,6 +104,7 @@ def embed_into(
     flip: Flip,
     fingerprint: str,
     *,
+    replace: bool = True,
     batch_size: int = 128,
     workers: int = 2,
     progress: Progress | None = None,
@@ -122,6 +123,7 @@ def embed_into(
         crop: how they came to the template, in words.
         flip: the mirror image's part in an embedding.
         fingerprint: changes with the model, such as a digest of its weights.
+        replace: compute anew what is of another model or flip, rather than refuse.
         batch_size, workers, progress: as of `embed`.
 
     Raises:
@@ -132,7 +134,7 @@ def embed_into(
     images.check()
     broken = next((one for one in images.names if "\n" in one or "\r" in one), None)
     if broken is not None:
-        raise UserError(f"{broken!r}: a name with a line break cannot stand in {name}.txt; rename the picture")
+        raise UserError(f"{broken!r}: has a line break, so it is no line of {name}.txt; rename the picture")
     about: dict[str, Any] = {
         "model": embedder.name,
         "fingerprint": fingerprint,
@@ -146,10 +148,16 @@ def embed_into(
     final, text, note = (folder / f"{name}.{end}" for end in ("npy", "txt", "json"))
     found = _read_note(note) or {}
     there = [path.name for path in (final, text, note) if path.exists()]
-    if there and "fingerprint" not in found:
+    if there and not {"model", "fingerprint", "conventions"} <= found.keys():
         raise UserError(
             f"{folder}: has {', '.join(there)} of another program, which would be lost; name another folder, "
             "or delete them"
+        )
+    if there and not replace and any(found[key] != about[key] for key in ("fingerprint", "conventions")):
+        said = "; ".join(found["conventions"].values())
+        raise UserError(
+            f"{folder}: has {', '.join(there)} by another model or flip ({found['model']}, {said}); "
+            "name another folder, or delete them"
         )
     if final.is_file() and _same(found, about):
         return read_stored(folder, name, images.names)

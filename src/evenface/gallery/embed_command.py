@@ -22,7 +22,8 @@ examples
 
 faces.npy is float32 (N, D), raw: divide by the length, and the dot product of two is their cosine. faces.txt
 has the N names, faces.json the model and how it was used. Nothing is detected or aligned here. A call that
-was stopped goes on, and one that has nothing new to do ends at once."""
+was stopped goes on, and one that has nothing new to do ends at once; if a picture changed, all are embedded
+anew. What is there by another model or flip is not replaced."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def run(words: list[str]) -> int:
             "pictures as they are",
             options.flip,
             model.fingerprint,
+            replace=False,
             batch_size=options.batch_size,
             workers=options.workers,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
