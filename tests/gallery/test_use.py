@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from evenface.evaluation.models import open_model
 from evenface.evaluation.onnx_embedder import FORMAT, OnnxEmbedder
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.faces import InputFormat, read_image
+from evenface.gallery.pictures import pictures_below
 from evenface.gallery.search import nearest_people
 
 
@@ -136,6 +138,38 @@ def test_wrong_words_of_embed_are_told(run, people, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     assert main(["embed", str(run), str(people), "-o", str(tmp_path / "file")]) == 2
     assert "-o: " in capsys.readouterr().err
+
+
+def test_links_to_folders_are_followed_and_each_folder_is_looked_at_once(people, tmp_path):
+    root = tmp_path / "faces"
+    shutil.copytree(people / "p0", tmp_path / "elsewhere")
+    (root / "b").mkdir(parents=True)
+    (root / "b/elsewhere").symlink_to(tmp_path / "elsewhere")
+    (root / "c").symlink_to(root / "b")
+    (tmp_path / "elsewhere/circle").symlink_to(root)
+    images = pictures_below(root, "FOLDER")
+    assert images.names == [f"b/elsewhere/{number}.png" for number in range(8)]
+    assert (images[3] == read_image(people / "p0/3.png")).all()
+
+
+def test_a_folder_that_cannot_be_opened_is_told(people, monkeypatch):
+    own = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path) == people / "p1":
+            raise PermissionError(13, "Permission denied", path)
+        return own(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match=r"^FOLDER: .*/p1 cannot be opened \(Permission denied\); change"):
+        pictures_below(people, "FOLDER")
+
+
+def test_a_conversion_that_was_not_finished_is_refused(people, tmp_path):
+    shutil.copytree(people, tmp_path / "set")
+    (tmp_path / "set/journal.jsonl").touch()
+    with pytest.raises(UserError, match=r"^FOLDER: .*/set is a conversion that was not finished"):
+        pictures_below(tmp_path / "set", "FOLDER")
 
 
 def test_the_nearest_people_by_loops():
