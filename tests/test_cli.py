@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -224,18 +223,6 @@ def test_a_mistake_in_the_second_set_loses_nothing_of_the_first(run, tmp_path, c
     assert "c.png" in (said := capsys.readouterr().err) or "a.png" in said
     (kept,) = json.loads((tmp_path / "r.json").read_text())["results"]
     assert kept["protocol"] == "LFW" and "LFW" in (tmp_path / "r.html").read_text()
-
-
-def test_weights_beside_an_onnx_file_are_part_of_its_fingerprint(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "evenface.evaluation.models.OnnxEmbedder", lambda *words, **options: SimpleNamespace()
-    )
-    (tmp_path / "m.onnx").write_bytes(b"graph")
-    before = open_model(str(tmp_path / "m.onnx")).fingerprint
-    (tmp_path / "m.onnx.data").write_bytes(b"weights")
-    after = open_model(str(tmp_path / "m.onnx")).fingerprint
-    (tmp_path / "m.onnx.data").write_bytes(b"other weights")
-    assert len({before, after, open_model(str(tmp_path / "m.onnx")).fingerprint}) == 3
 
 
 def test_stored_embeddings_take_no_flip(tmp_path, capsys):

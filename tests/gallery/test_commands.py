@@ -13,6 +13,7 @@ from tests.evaluation.conftest import make_cfp, make_lfw
 
 from evenface.backbones.saved import load_model
 from evenface.cli import main
+from evenface.evaluation.models import open_model
 from evenface.evaluation.templates import unit_rows
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.faces import read_image
@@ -151,7 +152,7 @@ def test_lfw_cfp_and_a_function(tmp_path, monkeypatch, capsys):
         printed = capsys.readouterr().out
         assert f"pixels_of:embed on {says}" in printed and "kept in" not in printed
         written = json.loads(Path("c.json").read_text())
-        assert written["set"] == says and written["model_sha256"] == "pixels_of:embed"
+        assert written["set"] == says and written["model_sha256"] == open_model("pixels_of:embed").fingerprint
         assert written["thresholds"][0]["fnmr"] == 0.0  # a made-up person's pictures hardly differ
 
 

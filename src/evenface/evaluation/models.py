@@ -1,11 +1,11 @@
 """A model by the words that name it: a run, an ONNX file, a Python function, or stored embeddings."""
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -49,7 +49,7 @@ class Model:
     name: str
     embedder: Embedder | None = None
     fingerprint: str = ""
-    """A digest of the weights; a function has its name alone."""
+    """A digest of a run's weights, of an ONNX file and its weights, or of a function's name and file."""
     stored: Path | None = None
     """A folder of stored embeddings (`evenface.evaluation.store`)."""
     features: Path | None = None
@@ -75,11 +75,9 @@ def open_model(words: str, options: FormatOptions | None = None) -> Model:
         format = options.format() if options != FormatOptions() else None
         session = OnnxEmbedder(path, format, threads=torch.get_num_threads())
         session.name = words  # two files of one name in two folders are two models
-        # Weights may lie in a file beside it; the name is torch's, and the one that is usual elsewhere.
-        beside = [path.with_name(path.name + end) for end in (".data", "_data")]
-        return Model(words, session, digest([path, *(file for file in beside if file.is_file())]))
+        return Model(words, session, _contents([path, *_weights_beside(path)]))
     if ":" in words and not path.exists():
-        return Model(words, FunctionEmbedder(_function(words), options.format(), words), words)
+        return _function(words, options.format())
     given = [f"--{name}" for name, value in vars(options).items() if value is not None]
     if given:
         raise UserError(f"{', '.join(given)}: {words} says itself what it expects; leave this out")
@@ -99,15 +97,38 @@ def open_model(words: str, options: FormatOptions | None = None) -> Model:
     )
 
 
-def _function(words: str) -> Callable[..., Any]:
-    module, _, name = words.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
+def _weights_beside(path: Path) -> list[Path]:
+    """The files that an ONNX file says its weights are in, where they are not its own part."""
     try:
-        function = getattr(importlib.import_module(module), name)
+        import onnx
+    except ImportError:
+        raise UserError(f"{path}: needs onnx; run: pip install 'evenface[onnx]'") from None
+    weights = onnx.load(str(path), load_external_data=False).graph.initializer
+    said = {one.value for tensor in weights for one in tensor.external_data if one.key == "location"}
+    return [path.parent / name for name in sorted(said)]
+
+
+def _contents(files: list[Path]) -> str:
+    """Hexadecimal SHA-256 of the files' contents, whatever they are called."""
+    found = sha256()
+    for path in files:
+        with open(path, "rb") as file:
+            found.update(file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
+def _function(words: str, format: InputFormat) -> Model:
+    module, _, name = words.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found = importlib.import_module(module)
+        function, source = getattr(found, name), Path(inspect.getfile(found)).read_bytes()
     except Exception as error:  # whatever the module's own code raises
         raise UserError(f"{words}: not module:function ({type(error).__name__}: {error})") from None
     finally:
-        sys.path.pop(0)
+        sys.path.remove(here)  # not by its place: the module may have put others before it
     if not callable(function):
         raise UserError(f"{words}: not a function")
-    return function  # type: ignore[no-any-return]
+    fingerprint = sha256(name.encode() + b"\0" + source).hexdigest()
+    return Model(words, FunctionEmbedder(function, format, words), fingerprint)
