@@ -1,5 +1,7 @@
 """Pooling against loops over templates, media and faces in float64."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -145,9 +147,25 @@ def test_first_images_are_those_listed_first():
     assert faces.first_images().tolist() == [3, 5]
 
 
-def test_means_are_those_of_each_group():
+@pytest.mark.parametrize("block", [1, 3, 5, 100])
+def test_means_are_those_of_each_group_wherever_a_block_ends(monkeypatch, block):
+    monkeypatch.setattr(module, "_BLOCK", block)
     rng = np.random.default_rng(2)
-    rows, group = rng.normal(size=(20, 3)).astype(np.float32), rng.permutation(np.arange(20) % 4)
+    rows, group = (
+        rng.normal(size=(20, 3)).astype(np.float32),
+        rng.permutation([0, *[1] * 11, *[2] * 5, 3, 3, 3]),
+    )
     found = means(rows, group, 4)
     for one in range(4):
         np.testing.assert_allclose(found[one], rows[group == one].mean(axis=0), atol=1e-6)
+
+
+def test_the_means_of_one_large_group_need_a_block_of_memory():
+    rows = np.ones((200_000, 16), np.float32)
+    tracemalloc.start()
+    try:
+        found = means(rows, np.zeros(len(rows), np.int64), 1)
+        assert tracemalloc.get_traced_memory()[1] < rows.nbytes  # a float64 copy of all is twice as large
+    finally:
+        tracemalloc.stop()
+    assert (found == 1).all()

@@ -31,7 +31,7 @@ POOLING: Final[dict[str, str]] = {
 }
 """Each `Pooling` in words, as results say it."""
 
-_BLOCK = 8192  # pictures or groups of which there is a float64 copy at once
+_BLOCK = 8192  # pictures of which there is a float64 copy at once
 
 
 def unit_rows(embeddings: ArrayLike, names: Sequence[str] | None = None) -> Rows:
@@ -64,15 +64,21 @@ def _check_lengths(length: NDArray[np.float64], names: Sequence[str] | None) -> 
 
 
 def means(rows: Rows, group: NDArray[np.int64], groups: int) -> Rows:
-    """Mean (groups, D) of each group's rows (N, D); `group` (N,) is in [0, groups), each at least once."""
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(groups + 1))
+    """Mean (groups, D) of each group's rows (N, D); `group` (N,) is in [0, groups), each at least once.
+
+    Sums are in float64, of a block of rows at a time, however many a group has.
+    """
+    order, counts = np.argsort(group, kind="stable"), np.bincount(group, minlength=groups)
     found = np.empty((groups, rows.shape[1]), dtype=np.float32)
-    for first in range(0, groups, _BLOCK):
-        last = min(first + _BLOCK, groups)
-        own = rows[order[starts[first] : starts[last]]].astype(np.float64)
-        sums = np.add.reduceat(own, starts[first:last] - starts[first], axis=0)
-        found[first:last] = sums / np.diff(starts[first : last + 1])[:, None]
+    last, unfinished = -1, np.zeros(rows.shape[1])
+    for start in range(0, len(order), _BLOCK):
+        own = order[start : start + _BLOCK]
+        touched, starts = np.unique(group[own], return_index=True)
+        sums = np.add.reduceat(rows[own].astype(np.float64), starts, axis=0)
+        if touched[0] == last:  # it began in the block before, and is written again
+            sums[0] += unfinished
+        last, unfinished = touched[-1], sums[-1]
+        found[touched] = sums / counts[touched, None]
     return found
 
 
