@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+import evenface
 from evenface.backbones.saved import load_card, load_model, save_model
 from evenface.cli import main
 from evenface.errors import UserError
@@ -19,6 +20,7 @@ from evenface.evaluation.models import open_model
 from evenface.evaluation.onnx_embedder import FORMAT, OnnxEmbedder
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.faces import InputFormat, read_image
+from evenface.gallery.export import export
 from evenface.gallery.pictures import pictures_below
 from evenface.gallery.search import nearest_people
 
@@ -79,7 +81,36 @@ def test_a_file_that_differs_from_the_model_gets_no_name(run, tmp_path, monkeypa
     monkeypatch.setattr(OnnxEmbedder, "__call__", lambda self, images: 1.001 * call(self, images))
     assert main(["export", str(run), str(tmp_path / "model.onnx")]) == 2
     assert "differ from the model's by 1.0e-03 of their length" in capsys.readouterr().err
-    assert not list(tmp_path.glob("*.onnx"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_stop_leaves_the_file_that_was_there(run, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    (tmp_path / "model.onnx").write_text("older")
+    monkeypatch.setattr(OnnxEmbedder, "__call__", stop)
+    with pytest.raises(KeyboardInterrupt):
+        export(run, tmp_path / "model.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "run"]
+    assert (tmp_path / "model.onnx").read_text() == "older"
+
+
+def test_a_file_does_not_tell_where_it_was_made(exported):
+    content = exported[1].read_bytes()
+    for place in (evenface.__file__, torch.__file__):
+        assert str(Path(place).parent).encode() not in content
+
+
+def test_weights_in_a_file_of_their_own_go_with_the_model(run, tmp_path, monkeypatch):
+    save = torch.onnx.ONNXProgram.save
+    monkeypatch.setattr(torch.onnx.ONNXProgram, "save", lambda *words: save(*words, external_data=True))
+    export(run, tmp_path / "model.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data", "run"]
+    images = np.random.default_rng(0).normal(size=(2, 1, 32, 32)).astype(np.float32)
+    net, card = load_model(run)
+    there = open_model(str(tmp_path / "model.onnx")).embedder(images)
+    assert_allclose(there, TorchEmbedder(net, card.format)(images), rtol=1e-4, atol=1e-5)
 
 
 def test_wrong_words_of_export_are_told(run, tmp_path, capsys):

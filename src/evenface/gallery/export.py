@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ def export(run: Path, file: Path) -> float:
     try:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
+        from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     except ImportError:
         raise UserError(f"{file}: needs the extra onnx; run: pip install 'evenface[onnx]'") from None
     shape = (card.format.channels, card.format.height, card.format.width)
@@ -49,20 +51,23 @@ def export(run: Path, file: Path) -> float:
             verbose=False,
         )
     assert program is not None
+    ClearMetadataAndDocStringPass()(program.model)  # the exporter's notes: lines of code by their paths here
     program.model.metadata_props[FORMAT] = json.dumps(asdict(card.format))
-    unfinished = file.with_name(f"unfinished-{file.name}")
-    program.save(str(unfinished))
     with torch.inference_mode():
         own = net(images[:2]).numpy()
-    there = OnnxEmbedder(unfinished)(images[:2].numpy())
-    apart = float((np.linalg.norm(there - own, axis=1) / np.linalg.norm(own, axis=1)).max())
-    if not apart < _MOST:
-        unfinished.unlink()
-        raise UserError(
-            f"{file}: onnxruntime's embeddings differ from the model's by {apart:.1e} of their length; try "
-            "another version of onnxscript or onnxruntime"
-        )
-    unfinished.replace(file)
+    with TemporaryDirectory(prefix="unfinished-", dir=file.parent) as folder:
+        unfinished = Path(folder) / file.name
+        program.save(str(unfinished))
+        there = OnnxEmbedder(unfinished)(images[:2].numpy())
+        apart = float((np.linalg.norm(there - own, axis=1) / np.linalg.norm(own, axis=1)).max())
+        if not apart < _MOST:
+            raise UserError(
+                f"{file}: onnxruntime's embeddings differ from the model's by {apart:.1e} of their length; "
+                "try another version of onnxscript or onnxruntime"
+            )
+        # Weights beyond ONNX's 2 GB are a file of their own, named after this one.
+        for part in sorted(unfinished.parent.iterdir(), reverse=True):
+            part.replace(file.parent / part.name)
     return apart
 
 
