@@ -15,6 +15,7 @@ from evenface.evaluation.protocols.megaface import challenge as protocol
 from evenface.evaluation.protocols.megaface.challenge import MegaFace, megaface
 from evenface.evaluation.protocols.megaface.files import feature_ending, store_features
 from evenface.evaluation.protocols.megaface.lists import locate, read_distractors, read_noises, read_probes
+from evenface.evaluation.store import alone
 
 from .conftest import make_lfw, picture, write
 
@@ -373,6 +374,15 @@ def test_feature_files_become_stored_embeddings(root, tmp_path):
         store_features(benchmark, tmp_path / "features", "_r100.bin", tmp_path / "store")
     with pytest.raises(UserError, match="not the stored embeddings"):
         evaluate_stored(tmp_path / "store", benchmark)
+
+
+def test_two_at_once_do_not_gather_into_one_file(root, tmp_path):
+    (tmp_path / "store").mkdir()
+    with (
+        alone(tmp_path / "store/megaface.npy.part"),
+        pytest.raises(UserError, match="another evenface is wr"),
+    ):
+        store_features(megaface(root), tmp_path, "_r100.bin", tmp_path / "store")
 
 
 def test_feature_files_are_measured_by_the_command(root, tmp_path, capsys):

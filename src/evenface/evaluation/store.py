@@ -163,7 +163,7 @@ def embed_into(
         return read_stored(folder, name, images.names)
     make_folder("--store", folder)
     part, mark = folder / f"{name}.unfinished.npy", folder / f"{name}.unfinished.json"
-    with _alone(part):
+    with alone(part):
         done, table = _part(part, mark, about)
         batches = embed_batches(
             embedder, images, flip, start=done, batch_size=batch_size, workers=workers, names=images.names
@@ -202,8 +202,14 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def _alone(part: Path) -> Iterator[None]:
-    """Hold the file of unfinished rows, made if absent; the system lets go however the process ends."""
+def alone(part: Path) -> Iterator[None]:
+    """Hold the file of unfinished rows, made if absent, which may get its lasting name meanwhile.
+
+    The system lets go of it however the process ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
     with open(part, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ from evenface.evaluation.benchmark import Benchmark
 from evenface.evaluation.feature_files import gather_features
 from evenface.evaluation.images import ImageSet
 from evenface.evaluation.protocols.megaface.lists import locate
-from evenface.evaluation.store import slug
+from evenface.evaluation.store import alone, slug
 
 
 class Crops(ImageSet):
@@ -46,12 +46,14 @@ def store_features(benchmark: Benchmark, features: Path, ending: str, store: Pat
         store: the folder to write to.
 
     Raises:
-        UserError: a file is missing or broken, or of another dimension than the first.
+        UserError: a file is missing or broken, or of another dimension than the first; or another process is
+            writing there.
     """
     store.mkdir(parents=True, exist_ok=True)
     names, target = benchmark.images.names, store / slug(benchmark.name)
-    target.with_suffix(".npy").unlink(missing_ok=True)
-    target.with_suffix(".txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     about = {"model": features.name, "conventions": {"format": f"feature files *{ending}"}}
-    target.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    gather_features([locate(features, name, ending) for name in names], target.with_suffix(".npy"))
+    with alone(target.with_suffix(".npy.part")):
+        target.with_suffix(".npy").unlink(missing_ok=True)
+        target.with_suffix(".txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        target.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        gather_features([locate(features, name, ending) for name in names], target.with_suffix(".npy"))
