@@ -633,7 +633,7 @@ def test_crops_are_112x112(small, nist, tmp_path):
 def test_a_pair_list_reads_or_names_a_line_that_is_wrong(tmp_path, lines):
     path = tmp_path / "pairs.txt"
     path.write_bytes(b"\n".join(lines))
-    lines = path.read_bytes().split(b"\n")
+    lines = re.split(rb"\r\n|\r|\n", path.read_bytes())
     try:
         pairs = read_pairs(path, np.array([0, 2, 3]))
     except UserError as error:

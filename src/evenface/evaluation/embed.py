@@ -13,12 +13,10 @@ from evenface.errors import UserError
 from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.images import Image
 from evenface.faces import InputFormat
+from evenface.progress import Progress
 
 Flip = Literal["none", "sum", "concat"]
 """The mirror image: left out; its raw embedding added; or its raw embedding appended, twice the length."""
-
-Progress = Callable[[int, int], None]
-"""Called after each batch with (images done, images in all)."""
 
 
 class Embedder(Protocol):

@@ -7,10 +7,11 @@ import numpy as np
 
 from evenface.errors import UserError
 from evenface.evaluation.benchmark import Benchmark, Embeddings
-from evenface.evaluation.embed import Embedder, Flip, Progress, embed
+from evenface.evaluation.embed import Embedder, Flip, embed
 from evenface.evaluation.metrics import Reading
 from evenface.evaluation.results import Result
 from evenface.evaluation.store import conventions, embed_into, read_stored, slug
+from evenface.progress import Progress
 
 _UNKNOWN = "not known, given embeddings"
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.errors import UserError
-from evenface.files import whole
 
 Floats = NDArray[np.float32]
 
@@ -88,17 +87,17 @@ def gather_features(paths: Sequence[Path], target: Path) -> Floats:
         UserError: as `read_feature`, or a feature has not as many values as the first.
     """
     first = read_feature(paths[0])
-    with whole(target) as unfinished:
-        rows = new_rows(unfinished, (len(paths), len(first)))
-        for number, path in enumerate(paths):
-            feature = read_feature(path)
-            if len(feature) != len(first):
-                raise UserError(
-                    f"{path}: {len(feature)} values, but {paths[0]} has {len(first)}; "
-                    "extract all with one model"
-                )
-            rows[number] = feature
-        rows.flush()
+    unfinished = target.with_name(target.name + ".part")
+    rows = new_rows(unfinished, (len(paths), len(first)))
+    for number, path in enumerate(paths):
+        feature = read_feature(path)
+        if len(feature) != len(first):
+            raise UserError(
+                f"{path}: {len(feature)} values, but {paths[0]} has {len(first)}; extract all with one model"
+            )
+        rows[number] = feature
+    rows.flush()
+    unfinished.replace(target)
     mapped: Floats = np.load(target, mmap_mode="r")
     return mapped
 

@@ -20,9 +20,11 @@ import numpy as np
 
 from evenface.errors import UserError, make_folder
 from evenface.evaluation.benchmark import Embeddings
-from evenface.evaluation.embed import Embedder, Flip, Progress, embed_batches
+from evenface.evaluation.embed import Embedder, Flip, embed_batches
 from evenface.evaluation.feature_files import new_rows
 from evenface.evaluation.images import ImageSet, digest
+from evenface.files import whole
+from evenface.progress import Progress
 
 _SAVE_EVERY = 20  # batches between two notes of how far it came, for one that is killed
 
@@ -242,6 +244,5 @@ def conventions(embedder: Embedder, flip: Flip) -> dict[str, str]:
 
 
 def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
-    unfinished.replace(path)
+    with whole(path) as file:
+        file.write_text(text, encoding="utf-8", errors="surrogateescape")

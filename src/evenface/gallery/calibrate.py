@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import evenface
 from evenface.errors import UserError
-from evenface.evaluation.embed import Embedder, Flip, Progress, embed
+from evenface.evaluation.embed import Embedder, Flip, embed
 from evenface.evaluation.images import Image, digest
 from evenface.evaluation.metrics.calibration import (
     REPLICATES,
@@ -23,6 +23,7 @@ from evenface.evaluation.templates import unit_rows
 from evenface.gallery.calibration import Calibration
 from evenface.gallery.rule import rounded
 from evenface.gallery.sets import LabelledSet
+from evenface.progress import Progress
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
 """What is calibrated unless other FMRs are wanted."""

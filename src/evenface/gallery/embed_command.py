@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
-from rich.progress import Progress
 
 from evenface.errors import UserError, make_folder
 from evenface.evaluation.embed import Flip
 from evenface.evaluation.models import FormatOptions, open_model
 from evenface.evaluation.store import embed_into, slug
 from evenface.gallery.pictures import pictures_below
+from evenface.progress import bars
 
 HELP = """The embeddings of all pictures below a folder, as numpy arrays.
 
@@ -54,8 +53,7 @@ def run(words: list[str]) -> int:
     if model.embedder is None:
         raise UserError(f"{options.model}: has embeddings already; give the model itself")
     make_folder("-o", options.output)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("embedding", total=len(images))
+    with bars() as bar:
         rows, _ = embed_into(
             options.output,
             name,
@@ -67,7 +65,7 @@ def run(words: list[str]) -> int:
             replace=False,
             batch_size=options.batch_size,
             workers=options.workers,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=bar("embedding"),
         )
     file = options.output / f"{name}.npy"
     print(f"{file}: {len(rows):,} embeddings of {rows.shape[1]} values, of the pictures in {name}.txt")

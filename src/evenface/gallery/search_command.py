@@ -16,7 +16,6 @@ from evenface.data import read_folder
 from evenface.errors import UserError, require_range, require_writable
 from evenface.evaluation.benchmark import Embeddings
 from evenface.evaluation.embed import Flip, embed
-from evenface.evaluation.embed import Progress as Show
 from evenface.evaluation.images import Image, ImageSet
 from evenface.evaluation.models import Model, open_model
 from evenface.evaluation.store import embed_into, slug
@@ -24,7 +23,7 @@ from evenface.faces import read_image
 from evenface.gallery.pictures import pictures_below
 from evenface.gallery.rule import Rule, read_rule
 from evenface.gallery.search import nearest_people
-from evenface.progress import bars
+from evenface.progress import Progress, bars
 
 HELP = """Who is on a picture? Each probe is searched in a gallery of people.
 
@@ -133,7 +132,9 @@ class _Looked:
             print(f"evenface: {self.warnings[min(self.warnings)]}{more}", file=sys.stderr)
 
 
-def _gallery(options: SearchOptions, flip: Flip, model: Model, looked: _Looked, shown: Show) -> Embeddings:
+def _gallery(
+    options: SearchOptions, flip: Flip, model: Model, looked: _Looked, shown: Progress
+) -> Embeddings:
     """(M, D) raw embeddings of the gallery's pictures."""
     assert model.embedder is not None
     names = [path.relative_to(options.gallery).as_posix() for path in looked.paths]

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenface.data import FaceSet
-from evenface.evaluation.embed import FunctionEmbedder, Progress, embed
+from evenface.evaluation.embed import FunctionEmbedder, embed
 from evenface.evaluation.images import Image
 from evenface.faces import InputFormat
 from evenface.files import whole
 from evenface.lab.sources import Source
+from evenface.progress import Progress
 
 SIZE: Final = 7 * 7 * 4 * 9
 """Features of a picture: 7x7 blocks of 2x2 cells of 9 orientations."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from evenface.data.cuts import Ints, at_most, draw, draw_people, geometric, power, sizes
 from evenface.errors import UserError
-from evenface.evaluation.embed import Progress
 from evenface.lab.config import SetsConfig, SourceName
 from evenface.lab.features import features
 from evenface.lab.sources import SOURCES, folder, left_out, pictures, shared
+from evenface.progress import Progress
 
 Shown = Callable[[SourceName], Progress]
 """Of a source's name: what `embed` calls while its features are computed."""

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from evenface.data import Corrupt, FaceSet, Pictures
 from evenface.data.dataset import with_cure
-from evenface.evaluation.embed import Embedder, Flip, Progress, embed
+from evenface.evaluation.embed import Embedder, Flip, embed
 from evenface.faces import UnreadableImage
+from evenface.progress import Progress
 
 
 @dataclass

@@ -9,10 +9,11 @@ from evenface.check.cleaning.faces import Faces
 from evenface.check.scan import Seen
 from evenface.check.sets import PictureSet
 from evenface.errors import UserError
-from evenface.evaluation.embed import Flip, Progress, embed
+from evenface.evaluation.embed import Flip, embed
 from evenface.evaluation.images import ImageSet
 from evenface.evaluation.models import Model
 from evenface.evaluation.store import embed_into, read_stored, slug
+from evenface.progress import Progress
 
 
 class _Packed(ImageSet):

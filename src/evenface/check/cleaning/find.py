@@ -6,7 +6,7 @@ from evenface.check.cleaning.candidates import Kind
 from evenface.check.cleaning.faces import Faces, Ints
 from evenface.check.cleaning.labels import one_in_two, overlap, strays, two_in_one
 from evenface.check.cleaning.photographs import photographs
-from evenface.evaluation.embed import Progress
+from evenface.progress import Progress
 
 
 def find(sets: Sequence[Faces], known: Ints, workers: int, progress: Progress) -> list[Kind]:

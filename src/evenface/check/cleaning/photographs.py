@@ -11,7 +11,7 @@ from evenface.check.cleaning.faces import Faces, Floats, Ints
 from evenface.check.cleaning.photograph import overlaid
 from evenface.check.cleaning.twins import best_mates, best_others, links
 from evenface.errors import UserError
-from evenface.evaluation.embed import Progress
+from evenface.progress import Progress
 
 SAME = 0.92
 """The correlation from which two pictures are one photograph; docs/checking.md has what was measured."""
