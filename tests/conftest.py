@@ -1,15 +1,51 @@
 """What tests of several packages share."""
 
 import os
+import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from hypothesis import HealthCheck, settings
 
 from evenface.data import AugmentConfig, DataConfig
 from evenface.faces import InputFormat
 from evenface.training.config import Config, Named, TrainConfig
+
+# The same examples in every run, however slow the machine; those who use a fixture's folder write it anew.
+settings.register_profile(
+    "evenface",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("evenface")
+
+# Of a torchrun that started the tests, and of whoever wants colour or none in this terminal.
+OTHERS = (
+    *("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES"),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment() -> Iterator[None]:
+    """The same for the tests and what they start, whatever shell they are started from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        for name in OTHERS:
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws does not depend on the tests before it."""
+    random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -207,7 +207,7 @@ def test_mates_are_those_of_comparing_all(pool, centres):
     assert best_mates(test)[0].tolist() == [-1] * 30
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), count=st.integers(2, 12), edges=st.integers(0, 25), ties=st.integers(0, 6))
 def test_links_are_those_that_join_what_is_apart(seed, count, edges, ties):
     rng = np.random.default_rng(seed)

@@ -142,7 +142,7 @@ def test_a_header_of_a_huge_picture_takes_no_memory():
     assert isinstance(look(bytes(header)), str)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_broken_bytes_never_raise(data):
     content = bytearray(

@@ -41,7 +41,7 @@ def planted(rng: np.random.Generator, rows: int, most: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("blocks", [2, 3, 4, 5])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), rows=st.integers(2, 60), word=st.integers(0, 8), every=st.integers(0, 16))
 def test_groups_are_those_of_comparing_all_pairs(blocks, seed, rows, word, every):
     bits = planted(np.random.default_rng(seed), rows, most=word + 2)

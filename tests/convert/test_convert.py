@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenface.convert import Checksum, ConvertConfig, convert, verify
@@ -354,7 +354,7 @@ def test_a_journal_that_is_none_is_said(faces: Path, tmp_path: Path, content: by
         convert(read_folder(faces), tmp_path / "new", ConvertConfig("folder"))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.none() | st.integers(0, 7))
 def test_a_journal_that_is_cut_or_changed_is_said_or_makes_no_difference(
     faces: Path, tmp_path_factory: pytest.TempPathFactory, at: float, bit: int | None

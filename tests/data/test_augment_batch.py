@@ -147,7 +147,7 @@ def test_as_many_draws_as_pictures() -> None:
 
 
 @given(st.integers(16, 70), st.integers(16, 70), st.floats(0.05, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_lower_resolution_at_any_size(height: int, width: int, factor: float) -> None:
     image = pictures(1, height, width, "gray")
     small = cv2.resize(

@@ -159,7 +159,7 @@ ANY = st.text(st.characters(codec=None), max_size=8) | st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(people=st.dictionaries(ANY, st.lists(ANY, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_whatever_the_names_nothing_is_lost_or_outside(
     tmp_path_factory: pytest.TempPathFactory, people: dict[str, list[str]]

@@ -13,7 +13,7 @@ import cv2
 import lmdb
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -220,7 +220,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(steps, min_size=1, max_size=4))
 def test_entries_are_those_that_lmdb_finds(tmp_path_factory, transactions) -> None:
     path = tmp_path_factory.getbasetemp() / "random.mdb"
@@ -314,7 +314,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(changes=changes)
 @example(changes=[(0, 150, offset, 255) for offset in range(136, 144)])  # the last page in use
 @example(changes=[(0, 150, offset, 255) for offset in range(128, 136)])  # the root

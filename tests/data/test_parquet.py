@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -264,7 +264,7 @@ def another_process():
     process.stdout.close()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(data=st.data())
 def test_damaged_files_are_refused_or_read(tmp_path_factory, another_process, data) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.parquet"

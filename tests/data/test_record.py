@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -457,7 +457,7 @@ def test_record_0_of_a_large_set_announces_no_picture_too_many(tmp_path: Path, p
 GOOD = [insightface(), im2rec(), insightface(form=float)]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(data=st.data())
 def test_damaged_sets_are_refused_or_read(tmp_path_factory, data) -> None:
     folder = write(tmp_path_factory.getbasetemp() / "damaged", data.draw(st.sampled_from(GOOD)))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import webdataset
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenface.data import BatchPlan, FaceDataset, FaceSet, loader, read, read_folder
@@ -407,7 +407,7 @@ def test_headers_without_end(tmp_path: Path) -> None:
     assert len(found) == 1001
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(
     edits=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=8),
     length=st.integers(0, len(GOOD)),
@@ -554,7 +554,7 @@ def test_hostile_indexes(tmp_path: Path) -> None:
     assert same(read_index(file), good)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(
     edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
     keep=st.floats(0, 1) | st.just(1.0),

@@ -317,7 +317,6 @@ def read_or_refuse(folder, content):
             assert (first.split("_")[0] == second.split("_")[0]) == (label == 1)
 
 
-@settings(deadline=None)
 @given(st.sampled_from([GOOD, PACKED]), st.integers(0, len(GOOD)))
 def test_cut_files_are_refused(place, content, length):
     read_or_refuse(place, content[:length])
@@ -326,7 +325,7 @@ def test_cut_files_are_refused(place, content, length):
             agedb(place, "template")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([GOOD, PACKED]), st.lists(st.integers(8 * 124, 8 * len(GOOD)), max_size=6))
 def test_flipped_bits_are_refused_or_read(place, content, bits):
     changed = bytearray(content)
@@ -335,7 +334,6 @@ def test_flipped_bits_are_refused_or_read(place, content, bits):
     read_or_refuse(place, bytes(changed))
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_flipped_bits_in_the_packed_part_are_refused_or_read(place, data):
     """The same behind the check sum: flipped, then packed."""
@@ -388,7 +386,7 @@ def agree(found, value, scipy):
         assert_array_equal(found, scipy.reshape(-1))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(value=VALUES, compress=st.booleans())
 def test_what_scipy_writes_is_read(place, value, compress):
     file = place / "x.mat"

@@ -333,7 +333,7 @@ STREAMS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_damaged_files_are_refused_or_hold_pictures_and_flags(tmp_path_factory, data):
     content = bytearray(data.draw(st.sampled_from(STREAMS)))
@@ -370,7 +370,7 @@ def plain(value, depth=0):
     )  # fmt: skip
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.lists(st.one_of(st.sampled_from(PIECES), st.sampled_from(OPCODES)), max_size=30))
 def test_any_row_of_opcodes_gives_plain_values_or_is_refused(pieces):
     try:
@@ -381,7 +381,7 @@ def test_any_row_of_opcodes_gives_plain_values_or_is_refused(pieces):
         assert plain(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.recursive(
         st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.binary(), st.text()),

@@ -244,7 +244,7 @@ def test_a_list_that_is_no_text_is_refused(root, content):
         cplfw(root, "template")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_damaged_lists_are_refused_or_read_rightly(tmp_path_factory, data):
     """A changed letter may make another list; whatever is read is balanced and agrees with the names."""

@@ -2,13 +2,13 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenface.errors import UserError
 from evenface.evaluation.feature_files import gather_features, map_features, read_feature, write_feature
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=150)
 
 
 def packed(rows, columns, step, kind, values) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evenface.errors import UserError
@@ -251,7 +251,6 @@ def test_broken_lists_of_people(tmp_path, lines, says):
         lfw_identification(tmp_path)
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("AB_ \t\n0123²٣x\x00"), max_size=40))
 def test_any_list_of_people_is_read_or_refused(tmp_path_factory, text):
     file = tmp_path_factory.mktemp("names") / "names.txt"

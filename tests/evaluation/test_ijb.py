@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenface.errors import UserError
@@ -628,7 +628,7 @@ def test_crops_are_112x112(small, nist, tmp_path):
         benchmark.images[1]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=9) | st.from_regex(rb"[0-3] [0-3] [01]", fullmatch=True), max_size=8))
 def test_a_pair_list_reads_or_names_a_line_that_is_wrong(tmp_path, lines):
     path = tmp_path / "pairs.txt"
@@ -666,7 +666,7 @@ def tiny(tmp_path_factory):
     return small, root, {path: path.read_bytes() for path in sorted((root / "meta").iterdir())}
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250)
 @given(st.data())
 def test_a_damaged_list_is_a_user_error_or_reads(tiny, data):
     small, root, files = tiny

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenface.errors import UserError
@@ -324,7 +324,7 @@ def test_crops_are_read_by_sighting_and_file(small_and_root, raw, tmp_path):
     assert "pictures already on the template" in one.headline
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_lists_are_a_user_error_or_read(small_and_root, tmp_path, data):
     folder = small_and_root[1] / "IJB-A_11_sets" / "split1"

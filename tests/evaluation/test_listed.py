@@ -168,7 +168,7 @@ def test_a_broken_list_is_named(listing, name, text, says):
         listed(listing(text, name))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_damaged_lists_are_refused_or_read_as_a_reader_by_hand_reads_them(tmp_path_factory, data):
     is_csv = data.draw(st.booleans())
@@ -197,7 +197,7 @@ def test_damaged_lists_are_refused_or_read_as_a_reader_by_hand_reads_them(tmp_pa
         assert known(pairs) == [(a, b, same == "1") for a, b, same, *_ in cells]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(), st.binary(), st.text("ab,01\n #\"'\t")), st.booleans())
 def test_anything_at_all_is_refused_or_a_list(tmp_path_factory, content, is_csv):
     file = tmp_path_factory.getbasetemp() / ("any.csv" if is_csv else "any.txt")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenface import cli
@@ -487,7 +487,7 @@ def test_absent_lists_are_named(tmp_path, root):
 names = st.text("aA_. /@\\", max_size=12) | st.sampled_from(["a/b/c.jpg", "x/y/b/c.jpg", "A b/A b_1.png"])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     paths=st.lists(names, max_size=4)
     | st.recursive(

@@ -129,7 +129,7 @@ def test_an_unusable_row_is_named():
         top.add(gallery, np.arange(30, 50), [f"picture {i}" for i in range(50)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     probes=st.integers(1, 20),
@@ -175,7 +175,7 @@ def test_products_err_by_no_more_than_the_bound(dimension):
     assert np.abs(found.scores.ravel() - exact).max() < rounding(dimension)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.integers(1, 40), pairs=st.integers(1, 300), seed=st.integers(0, 10**6))
 def test_pair_scores_are_those_of_each_pair(rows, pairs, seed):
     rng = np.random.default_rng(seed)

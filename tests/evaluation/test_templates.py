@@ -49,7 +49,7 @@ def random_faces(rng: np.random.Generator, pictures: int) -> list[tuple[int, int
     return faces
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.sampled_from(sorted(POOLING)), st.integers(1, 7))
 def test_pool_is_mean_in_a_medium_then_sum_then_length_1(seed, pooling, block):
     rng = np.random.default_rng(seed)

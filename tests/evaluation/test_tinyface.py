@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
@@ -214,13 +214,11 @@ def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("mat")
 
 
-@settings(deadline=None)
 @given(st.sampled_from([GOOD, PACKED]), st.integers(0, len(GOOD)))
 def test_cut_files_are_refused(place, content, length):
     read_or_refuse(place, content[:length])
 
 
-@settings(deadline=None)
 @given(st.sampled_from([GOOD, PACKED]), st.lists(st.integers(8 * 124, 8 * len(GOOD)), max_size=6))
 def test_flipped_bits_are_refused_or_read(place, content, bits):
     changed = bytearray(content)
@@ -229,7 +227,6 @@ def test_flipped_bits_are_refused_or_read(place, content, bits):
     read_or_refuse(place, bytes(changed))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_behind_the_header_are_refused_or_read(place, content):
     read_or_refuse(place, GOOD[:128] + content)

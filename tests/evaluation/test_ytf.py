@@ -107,7 +107,7 @@ def test_at_most_so_many_frames_evenly_spread(root, most, taken):
     assert pairs.conventions["frames"] == f"{plural}, {fewer} of 12 videos have fewer"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(length=st.integers(1, 60), most=st.integers(1, 60))
 def test_spread_frames_are_the_middles_of_equal_parts(tmp_path_factory, length, most):
     root = tmp_path_factory.mktemp("ytf")
@@ -295,7 +295,7 @@ def empty_frames(tmp_path_factory):
     return root
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_damaged_lists_are_refused_or_read_rightly(empty_frames, data):
     content = bytearray("\n".join(lines()).encode())

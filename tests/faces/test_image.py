@@ -373,7 +373,7 @@ def check_it_is_read_or_refused(content: bytes) -> NDArray[np.uint8] | None:
     return picture
 
 
-FUZZ = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=1500, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenface.errors import UserError
@@ -156,7 +156,7 @@ def test_wrong_file_for_a_picture(tmp_path: Path, text: bytes, words: str):
         read_points_file(file)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(data=st.data(), suffix=st.sampled_from([".csv", ".txt"]))
 def test_damaged_lists_are_told_or_read(tmp_path: Path, data: st.DataObject, suffix: str):
     comma = "," if suffix == ".csv" else " "
@@ -180,7 +180,7 @@ def test_damaged_lists_are_told_or_read(tmp_path: Path, data: st.DataObject, suf
         assert points is None or np.isfinite(points).all()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     content=st.one_of(st.binary(max_size=200), st.text("0123456789,. -e\nnaif", max_size=200).map(str.encode))
 )

@@ -163,7 +163,7 @@ def share(a, b, of_smaller):
     return both / (min(one, other) if of_smaller else one + other - both)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.booleans(), st.sampled_from([0.2, 0.5, 0.7]))
 def test_nms_keeps_what_one_box_after_the_other_does(seed, count, of_smaller, most):
     rng = np.random.default_rng(seed)

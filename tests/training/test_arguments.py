@@ -106,7 +106,7 @@ def test_every_pair_survives_the_file(tmp_path, loss, backbone):
     assert parse(recipe=tmp_path / "r.toml") == config
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     root=st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).filter(lambda t: t != "None"),
     rate=st.floats(1e-9, 1e3),
