@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +31,7 @@ from evenface.training.loop import train
 from evenface.training.measure import Measures
 from evenface.training.processes import Processes
 from evenface.training.run import Run
+from machine import descendants, held_after, runs, wait_for
 
 QUIET = Console(quiet=True)
 
@@ -197,24 +197,21 @@ def test_pictures_are_changed_on_the_device_as_by_the_workers(config: Config, tm
     assert not same_weights(tmp_path / "plain", tmp_path / "device")
 
 
-@pytest.mark.parametrize(("loss", "optimizer", "kill_after"), [("eqm", "sgd", 0), ("sphereface", "adamw", 8)])
+@pytest.mark.parametrize(("loss", "optimizer", "steps"), [("eqm", "sgd", 2), ("sphereface", "adamw", 8)])
 def test_killed_and_resumed_ends_the_same_bit_for_bit(
-    config: Config, tmp_path: Path, loss: str, optimizer: str, kill_after: int
+    config: Config, tmp_path: Path, loss: str, optimizer: str, steps: int
 ):
-    """SIGKILL to a real process once it has logged a step: before the first regular checkpoint, and after."""
+    """SIGKILL to a real process after some steps: before the first regular checkpoint, and after."""
     config = replace(config, loss=Named(loss), train=replace(config.train, optimizer=optimizer, epochs=15))
     (tmp_path / "recipe.toml").write_text(to_toml(config))
     killed = tmp_path / "killed"
-    words = [sys.executable, "-m", "evenface", "train", str(tmp_path / "recipe.toml"), "-o", str(killed)]
-    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
-    log = killed / "log.jsonl"
-    while not log.exists() or len(log.read_text().splitlines()) <= kill_after:
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    words = [sys.executable, held_after(steps, tmp_path), "train", tmp_path / "recipe.toml", "-o", killed]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        log = killed / "log.jsonl"
+        wait_for(lambda: log.exists() and len(lines(killed)) == steps, lambda: process.poll() is None)
+        process.kill()
     at = saved(killed)[1]["step"]
-    assert at < 60
+    assert at == steps // 5 * 5
     cut_short = killed / "checkpoints/step-00000099.unfinished"  # as a kill while writing leaves it
     cut_short.mkdir()
     (cut_short / "shard-00001-model-00001-of-00001.safetensors").write_bytes(b"cut short")
@@ -253,13 +250,16 @@ def _interrupt_at(patch: pytest.MonkeyPatch, step: int) -> None:
 
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def in_two(*words: str | Path) -> None:
     """`evenface train` in two processes."""
     launched = [*LAUNCHER, "evenface", "train", *map(str, words)]
-    done = subprocess.run(launched, capture_output=True, text=True, env=ONE_THREAD)
+    done = subprocess.run(launched, capture_output=True, text=True, env=one_thread())
     assert done.returncode == 0, done.stderr
 
 
@@ -314,20 +314,22 @@ def test_a_run_of_two_killed_goes_on_in_two_and_in_one(for_two: Config, tmp_path
     whole, two, one = tmp_path / "whole", tmp_path / "two", tmp_path / "one"
     words = [str(tmp_path / "recipe.toml"), "--train.epochs", "10", "-o"]
     in_two(*words, whole)
-    launched = [*LAUNCHER, "evenface", "train", *words, str(two)]
-    run = subprocess.Popen(launched, stderr=subprocess.DEVNULL, env=ONE_THREAD, start_new_session=True)
-    while checkpoint.latest(two) in (None, checkpoint.folder(two, 0)):
-        assert run.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    launched = [*LAUNCHER[:-1], str(held_after(12, tmp_path)), "train", *words, str(two)]
+    with subprocess.Popen(launched, stderr=subprocess.DEVNULL, env=one_thread()) as run:
+        last = checkpoint.folder(two, 10)
+        wait_for(lambda: checkpoint.latest(two) == last, lambda: run.poll() is None)
+        trainers = descendants(run.pid)  # which live on where the launcher alone is killed
+        assert len(trainers) == 2
+        for process in (run.pid, *trainers):
+            os.kill(process, signal.SIGKILL)
+    wait_for(lambda: not any(map(runs, trainers)))
     at = saved(two)[1]["step"]
-    assert 0 < at < 40
+    assert at == 10 < len(lines(whole))
     shutil.copytree(two, one)
     in_two("--resume", two)
     assert same_state(two, whole) and same_weights(two, whole)
     resumed = [sys.executable, "-m", "evenface", "train", "--resume", str(one)]
-    done = subprocess.run(resumed, capture_output=True, text=True, env=ONE_THREAD)
+    done = subprocess.run(resumed, capture_output=True, text=True, env=one_thread())
     assert done.returncode == 0 and "began with 2 processes and goes on with 1" in done.stderr
     assert [x["step"] for x in lines(one, "resumed")] == [at]
     story = lines(one)[-(40 - at) :]
