@@ -1,7 +1,6 @@
 """Every loss divided among processes (gloo), gathered as training does: the same as in one, step by step."""
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from evenface import losses
 from evenface.losses import regularisers, rivals
 from evenface.losses.classes import divided
 from evenface.training.processes import Processes, processes
+from machine import free_port
 
 D, N, STEPS = 4, 11, 4
 # Processes and classes: 5 classes are 3 and 2; 4 classes of 3 processes are 2, 2 and none.
@@ -100,10 +100,7 @@ def many(
 ) -> list[dict[str, dict[str, Tensor]]]:
     """What each of several processes found, by loss."""
     folder = tmp_path_factory.mktemp("many")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_one_of_many, (request.param, port, folder), nprocs=request.param)
+    spawn(_one_of_many, (request.param, free_port(), folder), nprocs=request.param)
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 

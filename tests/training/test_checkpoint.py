@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sys
 from contextlib import AbstractContextManager
 from itertools import count
@@ -24,6 +23,7 @@ from evenface.training.optimizer import make_optimizer
 from evenface.training.processes import Processes, processes
 from evenface.training.row_optimizer import RowAdamW, RowSGD
 from evenface.training.state import Part
+from machine import free_port
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 D, N = 4, 8
@@ -103,11 +103,7 @@ def joined(rank: int, world: int, port: int) -> AbstractContextManager[Processes
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of all cases saved by two processes and restored by three, and what each process held."""
     folder = tmp_path_factory.mktemp("shapes")
-    with socket.socket() as one, socket.socket() as other:
-        for free in (one, other):
-            free.bind(("127.0.0.1", 0))
-        ports = (one.getsockname()[1], other.getsockname()[1])
-    spawn(one_of_three, (ports, folder), nprocs=3)
+    spawn(one_of_three, ((free_port(), free_port()), folder), nprocs=3)
     return folder
 
 

@@ -1,7 +1,6 @@
 """Long random runs: plain, in blocks, divided, stopped and gone on with by others, step by step the same."""
 
 import os
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from evenface.training.gradients import clip_gradients
 from evenface.training.optimizer import make_optimizer
 from evenface.training.processes import Processes, processes
 from evenface.training.state import Part
+from machine import free_port
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 TRIALS, STEPS = 8, 5  # steps in each of the run's three parts
@@ -94,10 +94,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every trial's run: begun by two processes, gone on with by three, ended by one."""
     folder = tmp_path_factory.mktemp("long")
     for act, world in enumerate((2, 3)):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        spawn(part_of_run, (world, port, folder, act), nprocs=world)
+        spawn(part_of_run, (world, free_port(), folder, act), nprocs=world)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rivals, "block_width", rivals.block_width)
         part_of_run(0, 1, 0, folder, 2)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from multiprocessing.synchronize import Barrier
 
 import pytest
 import torch
@@ -15,12 +16,13 @@ import torch
 from evenface.errors import UserError
 from evenface.training import watch
 from evenface.training.processes import processes
+from machine import PATIENCE, free_port
 
 Act = Callable[[], None]
 WORLD = 3
 
 
-def run(port: str, rank: int, act: Act, within: bool) -> None:
+def run(port: str, rank: int, act: Act, within: bool, all_here: Barrier) -> None:
     """One process of WORLD, which does `act`, `within` the group or once it has left it."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE=str(WORLD), RANK=str(rank))
     torch.set_num_threads(1)
@@ -28,6 +30,7 @@ def run(port: str, rank: int, act: Act, within: bool) -> None:
     try:
         with processes("cpu") as me:
             me.barrier()
+            all_here.wait(PATIENCE)  # who ends at once would end others within PyTorch's barrier
             if within:
                 act()
     except UserError:
@@ -37,25 +40,26 @@ def run(port: str, rank: int, act: Act, within: bool) -> None:
 
 
 def exit_codes(acts: list[Act], within: bool = True) -> list[int | None]:
-    """Of WORLD processes that each do one of the acts; None where one did not end in 30 s."""
+    """Of WORLD processes that each do one of the acts; None where one did not end."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["evenface.training.loop"])  # to import it once
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    all_of_them = [context.Process(target=run, args=(port, r, act, within)) for r, act in enumerate(acts)]
+    port, all_here = str(free_port()), context.Barrier(WORLD)
+    all_of_them = [
+        context.Process(target=run, args=(port, rank, act, within, all_here)) for rank, act in enumerate(acts)
+    ]
     for process in all_of_them:
         process.start()
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     for process in all_of_them:
         process.join(max(until - time.monotonic(), 0))
     codes = [process.exitcode for process in all_of_them]
     for process in all_of_them:
         process.kill()
+        process.join()
     return codes
 
 
-compute = partial(time.sleep, 60)
+compute = partial(time.sleep, 10 * PATIENCE)
 
 
 def kill() -> None:
