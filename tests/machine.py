@@ -69,6 +69,17 @@ def runs(process: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
+LIMIT_MEMORY = """
+import resource
+
+def limit_memory(gibibytes):
+    # So much more than the process has: what its libraries reserve differs from machine to machine.
+    lines = open("/proc/self/status").read().splitlines()
+    (has,) = (int(line.split()[1]) for line in lines if line.startswith("VmSize:"))
+    resource.setrlimit(resource.RLIMIT_AS, ((has << 10) + (gibibytes << 30),) * 2)
+"""
+"""The beginning of a program that is to end where it takes much more memory than it has."""
+
 _HELD = """
 import os, sys, time
 from evenface import cli

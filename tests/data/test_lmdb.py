@@ -21,6 +21,7 @@ from evenface.data import Pictures, read
 from evenface.data.readers.lmdb_file import entries
 from evenface.errors import UserError
 from evenface.faces import UnreadableImage
+from machine import LIMIT_MEMORY
 
 
 def picture(person: int, number: int, side: int = 12) -> bytes:
@@ -240,13 +241,13 @@ def test_entries_are_those_that_lmdb_finds(tmp_path_factory, transactions) -> No
 
 
 TRY = """
-import resource, sys
+import sys
 from hashlib import sha256
 from pathlib import Path
 from evenface.data import read
 from evenface.errors import UserError
 from evenface.faces import UnreadableImage
-resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+limit_memory(3)
 for line in sys.stdin:
     try:
         faces = read(Path(line[:-1]))
@@ -265,9 +266,8 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def another_process():
     """Reads a set where a crash would end only itself, and gives what it said."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", TRY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
+    words = [sys.executable, "-c", LIMIT_MEMORY + TRY]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def said(path: Path) -> str:
         process.stdin.write(f"{path}\n")

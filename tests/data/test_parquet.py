@@ -19,6 +19,7 @@ from evenface.data import Pictures, read
 from evenface.data.readers import parquet
 from evenface.errors import UserError
 from evenface.faces import UnreadableImage
+from machine import LIMIT_MEMORY
 
 PEOPLE, EACH = 3, 5
 
@@ -226,12 +227,13 @@ def test_worker_processes_read_the_same(tmp_path: Path) -> None:
 
 
 TRY = """
-import resource, sys
+import sys
 from pathlib import Path
+import pyarrow.parquet
 from evenface.data import read
 from evenface.errors import UserError
 from evenface.faces import UnreadableImage
-resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+limit_memory(5)
 for line in sys.stdin:
     try:
         faces = read(Path(line[:-1]))
@@ -250,9 +252,8 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def another_process():
     """Reads a set where a crash would end only itself, and gives what it said."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", TRY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
+    words = [sys.executable, "-c", LIMIT_MEMORY + TRY]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def said(path: Path) -> str:
         process.stdin.write(f"{path}\n")

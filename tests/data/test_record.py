@@ -21,6 +21,7 @@ from evenface.data.recordio import heads, parted, read_record, scan
 from evenface.data.writers.record import RecordWriter
 from evenface.errors import UserError
 from evenface.faces import UnreadableImage
+from machine import LIMIT_MEMORY
 
 MAGIC = b"\x0a\x23\xd7\xce"
 PEOPLE, EACH = 3, 5
@@ -500,11 +501,11 @@ def test_damaged_sets_are_refused_or_read(tmp_path_factory, data) -> None:
 
 
 HUGE = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+import sys
 from pathlib import Path
 from evenface.data import read
 from evenface.errors import UserError
+limit_memory(2)
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     try:
         faces = read(folder)
@@ -526,7 +527,8 @@ def test_huge_lengths_take_no_memory(tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.rec").write_bytes(content)
-    done = subprocess.run([sys.executable, "-c", HUGE, tmp_path], capture_output=True, text=True, check=True)
+    words = [sys.executable, "-c", LIMIT_MEMORY + HUGE, tmp_path]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.count("refused data.root: ") == 3
     assert "read 1\n" in done.stdout
 
