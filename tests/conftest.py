@@ -61,6 +61,17 @@ def data_root() -> Path:
     return root
 
 
+@pytest.fixture
+def any_name(tmp_path: Path) -> None:
+    """Names that are not UTF-8 can be given; elsewhere than on Linux many file systems refuse them."""
+    probe = tmp_path / "\udcff"
+    try:
+        probe.touch()
+    except (OSError, UnicodeError):
+        pytest.skip("the file system refuses names that are not UTF-8")
+    probe.unlink()
+
+
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of made-up people that a tiny network tells apart."""

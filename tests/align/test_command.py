@@ -144,6 +144,7 @@ def test_points_of_another_picture_are_told(photographs: Make, tmp_path: Path):
     assert [row["status"] for row in rows(tmp_path / "faces")] == ["aligned", "bad points", "aligned"]
 
 
+@pytest.mark.usefixtures("any_name")
 @pytest.mark.parametrize("cut", [0, 0.05, 0.3, 0.55, 0.8, 0.999])
 def test_what_was_killed_goes_on(photographs: Make, tmp_path: Path, cut: float):
     photos = photographs(*NAMES, "p/line\nbreak.png", "p/re\rturn.png", "p/no \udcff UTF-8.png")

@@ -84,6 +84,7 @@ def test_one_image_a_person_has_no_scope_at_equal_counts(config, people, tmp_pat
     assert "scope_equal" not in learned["columns"] and learned["columns"]["scope"]["n"] == 6
 
 
+@pytest.mark.usefixtures("any_name")
 def test_what_training_skips_is_skipped_here_and_any_name_is_written(config, people, tmp_path):
     broken = tmp_path / "people"
     shutil.copytree(people, broken)

@@ -237,6 +237,7 @@ def test_a_folder_with_brackets_is_no_markup(tmp_path, clean, capsys):
     assert "[/b]" in capsys.readouterr().out.replace("\n", "")
 
 
+@pytest.mark.usefixtures("any_name")
 def test_names_that_are_no_text_are_printed_and_written(tmp_path, clean, capsys):
     person = os.fsencode(clean) + b"/\xff[bold]"
     Path(os.fsdecode(person)).mkdir()
