@@ -20,6 +20,7 @@ from evenface.data import DataConfig, FaceSet, load, read_names
 from evenface.data import readers as data_readers
 from evenface.errors import UserError
 from evenface.faces import read_image
+from machine import PATIENCE
 
 from .conftest import encoded, picture, write
 
@@ -189,7 +190,7 @@ def test_a_pipe_under_a_pictures_name_is_not_waited_for(tmp_path, clean):
     os.mkfifo(clean / "Bo_Li/pipe.jpg")
     done = threading.Thread(target=run, args=([str(clean), "--csv", str(tmp_path / "f.csv")],), daemon=True)
     done.start()
-    done.join(60)
+    done.join(PATIENCE)
     assert not done.is_alive()
     (row,) = table(tmp_path / "f.csv")
     assert (row["kind"], Path(row["file"]).name, row["detail"]) == (

@@ -22,6 +22,7 @@ from evenface.check.sheet import write_sheet
 from evenface.data import DataConfig, load, read_names
 from evenface.errors import UserError
 from evenface.evaluation.images import ImageSet
+from machine import PATIENCE
 
 from .conftest import encoded, picture, write
 
@@ -264,7 +265,7 @@ except KeyboardInterrupt:
     print("back on the screen", file=sys.stderr)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert done.stderr == "back on the screen\n"
 

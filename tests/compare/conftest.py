@@ -17,7 +17,7 @@ with open(ledger / "calls", "a") as file:
 cell = Path(words[2] if words[1] == "--resume" else words[words.index("-o") + 1])
 if os.environ.get("MEET"):  # two must be here at once
     (ledger / f"here-{os.getpid()}").touch()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while len(list(ledger.glob("here-*"))) < 2:
         assert time.monotonic() < end, "alone"
         time.sleep(0.01)
@@ -27,7 +27,7 @@ if os.environ.get("ALONE"):  # no two may be here at once
     (ledger / "alone").unlink()
 if os.environ.get("SLEEP"):
     (ledger / "pid").write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(3600)
 if os.environ.get("HALT"):
     (cell / "checkpoints/step-00000500").mkdir(parents=True)
     (cell / "config.toml").touch()

@@ -248,7 +248,7 @@ def test_no_length(site: Site, tmp_path: Path) -> None:
 def test_a_server_that_says_nothing(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TIMEOUT", 0.05)
     monkeypatch.setattr(module, "PAUSES", (0.0,))
-    site.cuts, site.stall = [100, 100], 0.2
+    site.cuts, site.stall = [100, 100], 60  # longer than a slow machine takes to see that nothing comes
     with pytest.raises(UserError, match=r"cannot be fetched: nothing came for 0\.05 s, 2 times"):
         get(site, tmp_path / "x")
 

@@ -19,6 +19,7 @@ from evenface.evaluation.protocols import lfw
 from evenface.evaluation.report import write_report
 from evenface.evaluation.report.faces import MOST, MOST_PICTURES
 from evenface.evaluation.results import HardPair, Rate, Result
+from machine import PATIENCE
 
 from .report_page import Page, colours, crowd_result, no_pictures, pairs_result, search_result
 
@@ -310,7 +311,7 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(results: list[Result], tmp_
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "measure.html").as_uri(),
     ]  # fmt: skip
-    dumped = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout
+    dumped = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     found = re.search(r"<title>(\d+) of (\d+) and (\d+)</title>", unescape(dumped))
     assert found, dumped[:300]
     wide, room, high = map(int, found.groups())

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from evenface.faces import image as module
 from evenface.faces.announced import announced
 from evenface.faces.image import UnreadableImage, decode_image, read_image
+from machine import PATIENCE
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (11, 14, 3), dtype=np.uint8)
@@ -283,7 +284,9 @@ for name, content in pickle.load(sys.stdin.buffer).items():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_a_lie_about_the_size_allocates_nothing() -> None:
     child = [sys.executable, "-c", CHILD]
-    done = subprocess.run(child, input=pickle.dumps(lies()), capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        child, input=pickle.dumps(lies()), capture_output=True, timeout=PATIENCE, check=True
+    )
     assert done.stdout == b""
 
 
