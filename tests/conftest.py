@@ -41,8 +41,15 @@ def environment() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def seeded_module() -> None:
+    """What a module's own fixtures draw does not depend on the tests before it."""
+    random.seed(0)
+    torch.manual_seed(0)
+
+
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def seeded(seeded_module: None) -> None:
     """What a test draws does not depend on the tests before it."""
     random.seed(0)
     torch.manual_seed(0)
