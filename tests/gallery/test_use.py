@@ -302,6 +302,21 @@ def test_the_gallery_is_embedded_once_and_a_folder_is_probed_whole(
     assert main([*words[:-1], "-1"]) == 0
 
 
+def test_pictures_of_nobody_are_left_out_of_the_gallery_and_told(calibrated, people, tmp_path, capsys):
+    gallery, probe = tmp_path / "staff", str(people / "p3/0.png")
+    shutil.copytree(people, gallery)
+    assert main(["search", str(calibrated), str(gallery), probe, "--fmr", "0.1"]) == 0
+    before = capsys.readouterr()
+    assert "left out" not in before.err
+    (gallery / "p0/passport").mkdir()
+    for place in ("loose.png", "p0/passport/deeper.png"):
+        shutil.copy(probe, gallery / place)
+    assert main(["search", str(calibrated), str(gallery), probe, "--fmr", "0.1"]) == 0
+    after = capsys.readouterr()
+    assert f"{gallery}/loose.png is left out (so are 1 more): it does not lie in the folder" in after.err
+    assert after.out == before.out
+
+
 def test_wrong_words_of_search_are_told(run, people, tmp_path, capsys):
     words = ["search", str(run), str(people), str(people / "p0/0.png")]
     for more, says in (

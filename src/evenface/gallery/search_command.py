@@ -79,6 +79,7 @@ def run(words: list[str]) -> int:
         raise UserError(f"{options.run}: stored embeddings embed no probes; give the folder of a run")
     paths = _probes(options.probes)
     faces = read_folder(options.gallery, field="GALLERY")
+    _warn_of_nobodys(options.gallery)
     probes, gallery = _Looked(paths, rule), _Looked(faces.paths, rule)
     with bars() as bar:
         rows = embed(
@@ -107,6 +108,18 @@ def _probes(given: Sequence[Path]) -> list[Path]:
         else:
             raise UserError(f"PROBE: {path} is not there; name a picture, or a folder of pictures")
     return found
+
+
+def _warn_of_nobodys(gallery: Path) -> None:
+    """Whoever is only on such a picture would be taken for a stranger."""
+    found = [name for name in pictures_below(gallery, "GALLERY").names if name.count("/") != 1]
+    if found:
+        more = f" (so are {len(found) - 1:,} more)" if len(found) > 1 else ""
+        print(
+            f"evenface: {gallery / found[0]} is left out{more}: it does not lie in the folder of a person, "
+            f"{gallery}/<person>/<image>",
+            file=sys.stderr,
+        )
 
 
 class _Looked:
