@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
+import torch.nn.functional as F
 import tyro
 from rich import box
 from rich.console import Console
@@ -22,6 +22,7 @@ from evenface.evaluation.people import all_pairs, rank1
 from evenface.evaluation.templates import unit_rows
 from evenface.evaluation.torch_embedder import TorchEmbedder
 from evenface.faces import InputFormat
+from evenface.geometry import nearest
 from evenface.training import checkpoint
 from evenface.training.config import Config, EvaluateConfig, Named, TrainConfig
 from evenface.training.loop import train
@@ -107,16 +108,14 @@ def measure(name: str, folder: Path, unseen: FaceSet) -> Outcome:
     embeddings = embed(TorchEmbedder(net, card.format), unseen.pictures, "sum", names=unseen.paths)
     scores, same = all_pairs(embeddings, unseen.labels)
     tensors, _ = checkpoint.read(checkpoint.of_step(folder, card.notes["step"]))
-    directions = unit_rows(tensors["head.centres"].numpy())
-    between = np.clip(directions @ directions.T, -1, 1)
-    np.fill_diagonal(between, -1)
+    apart, _ = nearest(F.normalize(tensors["head.centres"]))
     unit = unit_rows(embeddings)
     return Outcome(
         name=name,
         scores=scores,
         same=same,
         rank1=rank1(embeddings, unseen.labels),
-        nearest=np.degrees(np.arccos(between.max(axis=1))),
+        nearest=apart.numpy(),
         similarity=unit @ unit.T,
         turned=card.notes["centres_turned"],
     )
