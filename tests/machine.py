@@ -1,11 +1,23 @@
 """Ports and processes, for tests that start processes: robust on a machine that is slow and shared."""
 
+import multiprocessing
+import os
 import random
+import signal
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch.multiprocessing.spawn import start_processes
+
+from evenface import cli
 
 PATIENCE = 120.0
 """Seconds after which what a test waits for will not come: a test that passes does not wait so long."""
@@ -67,6 +79,47 @@ def runs(process: int) -> bool:
     except FileNotFoundError:
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+@contextmanager
+def started(words: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A program that is killed at the end, with all that it has started, if it has not ended."""
+    with subprocess.Popen(words, **options) as program:
+        try:
+            yield program
+        finally:
+            if program.poll() is None:
+                for process in (program.pid, *descendants(program.pid)):
+                    os.kill(process, signal.SIGKILL)
+
+
+def together(function: Callable[..., None], arguments: tuple[Any, ...], count: int) -> None:
+    """Call the function with each rank < count and the arguments, in a process each, and wait for them.
+
+    They are forked from a process that has imported what takes long, and has no threads.
+    """
+    multiprocessing.set_forkserver_preload(["evenface.training.loop"])
+    start_processes(function, arguments, count, start_method="forkserver")
+
+
+def in_two(words: Sequence[str | Path], folder: Path) -> str:
+    """`evenface` with these words in two processes, as torchrun starts them; what they say is kept in folder.
+
+    Returns:
+        What both said on standard error.
+    """
+    together(_evenface, (list(map(str, words)), free_port(), folder), 2)
+    return "".join((folder / f"error{rank}").read_text() for rank in (0, 1))
+
+
+def _evenface(rank: int, words: list[str], port: int, folder: Path) -> None:
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
+    os.environ.update(place)
+    with open(folder / f"error{rank}", "wb") as error:
+        os.dup2(error.fileno(), sys.stderr.fileno())
+    torch.set_num_threads(1)
+    if code := cli.main(words):
+        raise RuntimeError(f"ended with {code}: {(folder / f'error{rank}').read_text()}")
 
 
 LIMIT_MEMORY = """

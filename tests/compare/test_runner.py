@@ -11,7 +11,7 @@ import pytest
 from evenface.compare.command import run
 from evenface.compare.runner import IMPORTED, cores
 from evenface.errors import UserError
-from machine import PATIENCE, runs, wait_for
+from machine import PATIENCE, runs, started, wait_for
 
 GRID = 'recipe = "lab.toml"\nseeds = [0, 1]\n[[losses]]\nname = "eqm"\n[[losses]]\nname = "cosface"\n'
 
@@ -107,11 +107,11 @@ def test_stopping_stops_the_runs_and_says_how_to_go_on(write, ledger, program, t
         "run(sys.argv[3:], sys.argv[2])"
     )
     whole = [sys.executable, "-c", code, str(ledger), program, str(write(GRID)), "-o", str(out)]
-    process = subprocess.Popen([*whole, "--jobs", "1"], stderr=subprocess.PIPE, text=True)
     pid = ledger / "pid"
-    wait_for(lambda: pid.exists() and pid.read_text() != "", lambda: process.poll() is None)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=PATIENCE)
+    with started([*whole, "--jobs", "1"], stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: pid.exists() and pid.read_text() != "", lambda: process.poll() is None)
+        process.send_signal(how)
+        _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert f"4 of 4 runs are left; go on with: evenface compare {out}/comparison.toml -o {out}" in said
     wait_for(lambda: not runs(int(pid.read_text())))

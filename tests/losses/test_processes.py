@@ -7,14 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from evenface import losses
 from evenface.losses import regularisers, rivals
 from evenface.losses.classes import divided
 from evenface.training.processes import Processes, processes
-from machine import free_port
+from machine import free_port, together
 
 D, N, STEPS = 4, 11, 4
 # Processes and classes: 5 classes are 3 and 2; 4 classes of 3 processes are 2, 2 and none.
@@ -100,7 +99,7 @@ def many(
 ) -> list[dict[str, dict[str, Tensor]]]:
     """What each of several processes found, by loss."""
     folder = tmp_path_factory.mktemp("many")
-    spawn(_one_of_many, (request.param, free_port(), folder), nprocs=request.param)
+    together(_one_of_many, (request.param, free_port(), folder), request.param)
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 

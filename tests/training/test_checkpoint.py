@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
 from evenface import losses
 from evenface.errors import UserError
@@ -23,7 +22,7 @@ from evenface.training.optimizer import make_optimizer
 from evenface.training.processes import Processes, processes
 from evenface.training.row_optimizer import RowAdamW, RowSGD
 from evenface.training.state import Part
-from machine import free_port
+from machine import free_port, together
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 D, N = 4, 8
@@ -103,7 +102,7 @@ def joined(rank: int, world: int, port: int) -> AbstractContextManager[Processes
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of all cases saved by two processes and restored by three, and what each process held."""
     folder = tmp_path_factory.mktemp("shapes")
-    spawn(one_of_three, ((free_port(), free_port()), folder), nprocs=3)
+    together(one_of_three, ((free_port(), free_port()), folder), 3)
     return folder
 
 
@@ -209,7 +208,7 @@ def kill_at_every_moment(_: int, folder: Path) -> None:
 
 
 def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path):
-    spawn(kill_at_every_moment, (tmp_path,), nprocs=1)  # a fork of this process would have its threads' locks
+    together(kill_at_every_moment, (tmp_path,), 1)  # a fork of this process would have its threads' locks
     moments = int((tmp_path / "moments").read_text())
     assert moments > 30
     steps = []

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
 from evenface import losses
 from evenface.losses import regularisers, rivals
@@ -18,7 +17,7 @@ from evenface.training.gradients import clip_gradients
 from evenface.training.optimizer import make_optimizer
 from evenface.training.processes import Processes, processes
 from evenface.training.state import Part
-from machine import free_port
+from machine import free_port, together
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 TRIALS, STEPS = 8, 5  # steps in each of the run's three parts
@@ -94,7 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every trial's run: begun by two processes, gone on with by three, ended by one."""
     folder = tmp_path_factory.mktemp("long")
     for act, world in enumerate((2, 3)):
-        spawn(part_of_run, (world, free_port(), folder, act), nprocs=world)
+        together(part_of_run, (world, free_port(), folder, act), world)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rivals, "block_width", rivals.block_width)
         part_of_run(0, 1, 0, folder, 2)

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from evenface import losses
+from evenface import cli, losses
 from evenface.backbones.saved import load_model
 from evenface.data import AugmentConfig, DataConfig
 from evenface.errors import UserError
@@ -31,7 +31,7 @@ from evenface.training.loop import train
 from evenface.training.measure import Measures
 from evenface.training.processes import Processes
 from evenface.training.run import Run
-from machine import descendants, held_after, runs, wait_for
+from machine import descendants, held_after, in_two, runs, started, wait_for
 
 QUIET = Console(quiet=True)
 
@@ -202,11 +202,11 @@ def test_killed_and_resumed_ends_the_same_bit_for_bit(
     config: Config, tmp_path: Path, loss: str, optimizer: str, steps: int
 ):
     """SIGKILL to a real process after some steps: before the first regular checkpoint, and after."""
-    config = replace(config, loss=Named(loss), train=replace(config.train, optimizer=optimizer, epochs=15))
+    config = replace(config, loss=Named(loss), train=replace(config.train, optimizer=optimizer))
     (tmp_path / "recipe.toml").write_text(to_toml(config))
     killed = tmp_path / "killed"
     words = [sys.executable, held_after(steps, tmp_path), "train", tmp_path / "recipe.toml", "-o", killed]
-    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+    with started(words, stderr=subprocess.DEVNULL) as process:
         log = killed / "log.jsonl"
         wait_for(lambda: log.exists() and len(lines(killed)) == steps, lambda: process.poll() is None)
         process.kill()
@@ -249,20 +249,6 @@ def _interrupt_at(patch: pytest.MonkeyPatch, step: int) -> None:
     patch.setattr(Run, "_update", stopping)
 
 
-LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-
-
-def one_thread() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def in_two(*words: str | Path) -> None:
-    """`evenface train` in two processes."""
-    launched = [*LAUNCHER, "evenface", "train", *map(str, words)]
-    done = subprocess.run(launched, capture_output=True, text=True, env=one_thread())
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture
 def for_two(config: Config, tmp_path: Path) -> Config:
     """A backbone without batch norm, of which each process would have its own; its recipe is in recipe.toml.
@@ -284,7 +270,7 @@ def for_two(config: Config, tmp_path: Path) -> Config:
 
 def test_two_processes_train_as_one(for_two: Config, tmp_path: Path):
     train(for_two, tmp_path / "one", console=QUIET)
-    in_two(tmp_path / "recipe.toml", "-o", tmp_path / "two")
+    in_two(["train", tmp_path / "recipe.toml", "-o", tmp_path / "two"], tmp_path)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4)
@@ -302,7 +288,7 @@ def test_two_processes_train_as_one(for_two: Config, tmp_path: Path):
 def test_two_processes_count_together_what_they_skip(for_two: Config, people: Path, tmp_path: Path):
     config = replace(for_two, data=with_broken(people, tmp_path / "broken"))
     (tmp_path / "recipe.toml").write_text(to_toml(config))
-    in_two(tmp_path / "recipe.toml", "-o", tmp_path / "two")
+    in_two(["train", tmp_path / "recipe.toml", "-o", tmp_path / "two"], tmp_path)
     train(config, tmp_path / "one", console=QUIET)
     one, two = (load_model(tmp_path / name)[1].notes["images_skipped"] for name in ("one", "two"))
     assert one == two == saved(tmp_path / "two")[1]["skipped"] > 0
@@ -310,12 +296,14 @@ def test_two_processes_count_together_what_they_skip(for_two: Config, people: Pa
     assert second and len(lines(tmp_path / "two", "skipped")) + len(second) == two
 
 
-def test_a_run_of_two_killed_goes_on_in_two_and_in_one(for_two: Config, tmp_path: Path):
+def test_a_run_of_two_killed_goes_on_in_two_and_in_one(for_two: Config, tmp_path: Path, capsys):
     whole, two, one = tmp_path / "whole", tmp_path / "two", tmp_path / "one"
-    words = [str(tmp_path / "recipe.toml"), "--train.epochs", "10", "-o"]
-    in_two(*words, whole)
-    launched = [*LAUNCHER[:-1], str(held_after(12, tmp_path)), "train", *words, str(two)]
-    with subprocess.Popen(launched, stderr=subprocess.DEVNULL, env=one_thread()) as run:
+    words = ["train", tmp_path / "recipe.toml", "--train.epochs", "5", "-o"]
+    in_two([*words, whole], tmp_path)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    launched = [*torchrun, held_after(12, tmp_path), *words, two]
+    with started(launched, stderr=subprocess.DEVNULL, env=one_thread) as run:
         last = checkpoint.folder(two, 10)
         wait_for(lambda: checkpoint.latest(two) == last, lambda: run.poll() is None)
         trainers = descendants(run.pid)  # which live on where the launcher alone is killed
@@ -326,14 +314,13 @@ def test_a_run_of_two_killed_goes_on_in_two_and_in_one(for_two: Config, tmp_path
     at = saved(two)[1]["step"]
     assert at == 10 < len(lines(whole))
     shutil.copytree(two, one)
-    in_two("--resume", two)
+    in_two(["train", "--resume", two], tmp_path)
     assert same_state(two, whole) and same_weights(two, whole)
-    resumed = [sys.executable, "-m", "evenface", "train", "--resume", str(one)]
-    done = subprocess.run(resumed, capture_output=True, text=True, env=one_thread())
-    assert done.returncode == 0 and "began with 2 processes and goes on with 1" in done.stderr
+    assert cli.main(["train", "--resume", str(one)]) == 0
+    assert "began with 2 processes and goes on with 1" in capsys.readouterr().err
     assert [x["step"] for x in lines(one, "resumed")] == [at]
-    story = lines(one)[-(40 - at) :]
-    assert [x["step"] for x in story] == list(range(at + 1, 41))
+    story = lines(one)[-(20 - at) :]
+    assert [x["step"] for x in story] == list(range(at + 1, 21))
     for a, b in zip(story, lines(whole)[at:], strict=True):  # of the same batches from the same weights
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
     assert story[-1]["loss"] < lines(whole)[0]["loss"]

@@ -20,15 +20,15 @@ from evenface import cli
 from evenface.training import checkpoint
 from evenface.training.config import Config, Named, to_toml
 from evenface.training.processes import ProcessLost, processes
-from machine import PATIENCE, free_port, held_after, wait_for
+from machine import PATIENCE, free_port, held_after, started, wait_for
 
 GONE = "evenface: another of the 2 processes is gone: killed, out of memory, or stopped by an error"
 
 
 @pytest.fixture
 def train(config: Config, tmp_path: Path) -> list[str]:
-    """Words that train a tiny network for 120 steps into tmp_path/run."""
-    return training(config, tmp_path, epochs=30)
+    """Words that train a tiny network for 20 steps into tmp_path/run."""
+    return training(config, tmp_path, epochs=5)
 
 
 def training(config: Config, folder: Path, epochs: int) -> list[str]:
@@ -114,7 +114,7 @@ def test_under_torchrun_all_end_and_one_process_goes_on(tmp_path: Path, train: l
     options += ["--log-dir", str(tmp_path / "logs"), str(held_after(15, tmp_path))]
     words = [sys.executable, "-m", "torch.distributed.run", *options, *train]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL) as torchrun:
+    with started(words, env=environment, stderr=subprocess.DEVNULL) as torchrun:
         run = tmp_path / "run"
         wait_for_a_checkpoint(run, lambda: torchrun.poll() is None)
         children = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
@@ -131,7 +131,7 @@ def test_under_torchrun_all_end_and_one_process_goes_on(tmp_path: Path, train: l
     at = int(max((run / "checkpoints").glob("step-????????")).name[5:])
     assert at == 10
     assert cli.main(["train", "--resume", str(run)]) == 0
-    assert (run / "checkpoints/step-00000120").exists() and (run / "figures.json").exists()
+    assert (run / "checkpoints/step-00000020").exists() and (run / "figures.json").exists()
     assert f'"kind": "resumed", "step": {at}' in (run / "log.jsonl").read_text()
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +32,7 @@ from evenface.training.loop import train
 from evenface.training.means import mean_directions
 from evenface.training.run import Run
 from evenface.training.start import Start
+from machine import in_two
 
 QUIET = Console(quiet=True)
 D = 4
@@ -537,11 +536,8 @@ def test_two_processes_begin_and_wait_as_one(config, tmp_path):
     config = replace(config, start=replace(config.start, freeze=3, others="keep"))
     (tmp_path / "recipe.toml").write_text(to_toml(config))
     one = train(config, tmp_path / "one", console=QUIET)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words = [*launcher, "-m", "evenface", "train", str(tmp_path / "recipe.toml"), "-o", str(tmp_path / "two")]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("begins from") == 1
+    said = in_two(["train", tmp_path / "recipe.toml", "-o", tmp_path / "two"], tmp_path)
+    assert said.count("begins from") == 1
     assert equal(at(one, 0), at(tmp_path / "two", 0))
     whole, parts = at(one, 3), at(tmp_path / "two", 3)
     assert equal(of_net(whole), of_net(parts)) and equal(of_net(parts), of_net(at(one, 0)))
